@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// What a backend is: a handful of primitives on rows and on vectors of integers. Nothing else in the library knows the machine.
+
+#include "lanes.hpp"
+#include "workspace.hpp"
+
+namespace moebal {
+
+namespace detail {
+/// The least that for_rows must take: a trivially copyable functor that names the arithmetic of its rows.
+struct AnyRowBody {
+  using real = float;
+  template <class Lanes> MOEBAL_FN void operator()(Lanes, std::byte*, Index, Index) const {}
+};
+} // namespace detail
+
+/// An execution object: the first argument of everything that works on tokens.
+///   memory               what its kernels can reach
+///   workers()            rows in flight at most, so the private copies that a per-worker buffer needs
+///   for_rows(n, bytes, ws, body)  body(lanes, scratch, worker, row) for row in [0, n); `scratch` holds `bytes` bytes that
+///                        only this worker uses; a worker takes rows one after the other
+///   for_each(n, f)       f(i) for i in [0, n), in any order, in parallel
+///   exclusive_scan(v)    in place, element i becomes the sum of those before it
+///   reduce_columns(m, v) v[c] = the sum over r of m(r, c)
+///   copy(from, to), fill(v, x)
+/// Work is ordered after the work submitted before; a host backend returns when it is done.
+template <class X>
+concept execution =
+    requires(X const& exec, Index n, std::size_t bytes, WorkspaceView<typename X::memory> workspace,
+             VectorView<std::int64_t, typename X::memory> v, VectorView<std::int64_t const, typename X::memory> cv,
+             MatrixView<std::int64_t const, typename X::memory> m) {
+      typename X::memory;
+      { exec.workers() } -> std::same_as<Index>;
+      exec.for_rows(n, bytes, workspace, detail::AnyRowBody{});
+      exec.for_each(n, detail::AnyRow{});
+      exec.exclusive_scan(v);
+      exec.reduce_columns(m, v);
+      exec.copy(cv, v);
+      exec.fill(v, std::int64_t{});
+    };
+
+/// Whether the kernels of Exec can read memory of this kind.
+template <class Memory, class Exec>
+concept reachable_from = std::same_as<Memory, typename Exec::memory>;
+
+} // namespace moebal

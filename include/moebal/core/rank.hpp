@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// One word per candidate whose integer order is the library's order: the better key first, equal keys by the lower id, NaN
+// below everything. A maximum over such words carries the tie contract to any machine, in any reduction order.
+
+#include "ids.hpp"
+#include "math.hpp"
+
+namespace moebal {
+
+/// Unsigned integer that orders like x: NaN is 0, then -inf, ..., +inf; -0 equals +0.
+template <class V> MOEBAL_FN inline auto order_key(V x) {
+  using O = math::Ops<V>;
+  using K = math::Ieee<math::real_of<V>>;
+  using Bits = typename O::bits;
+  Bits const bits = O::to_bits(x + math::splat<V>(0)); // -0 + 0 is +0
+  Bits const sign = Bits{} + K::sign;
+  Bits const key = O::select((bits & sign) != Bits{}, ~bits, bits | sign);
+  return O::select(math::is_nan(x), Bits{}, key);
+}
+
+template <class Real> struct RankWord;
+template <> struct RankWord<float> {
+  using type = std::uint64_t;
+};
+template <> struct RankWord<double> {
+  __extension__ using type = unsigned __int128;
+};
+/// 64 bits for fp32 keys, 128 for fp64. 0 is below every candidate.
+template <class Real> using rank_word_t = typename RankWord<Real>::type;
+
+MOEBAL_FN inline std::uint64_t rank_word(float key, Index id) {
+  return std::uint64_t(order_key(key)) << 32 | std::uint32_t(0x7fffffff - id);
+}
+MOEBAL_FN inline rank_word_t<double> rank_word(double key, Index id) {
+  return rank_word_t<double>(order_key(key)) << 32 | std::uint32_t(0x7fffffff - id);
+}
+template <class Word> MOEBAL_FN inline ExpertId id_of(Word word) {
+  return ExpertId(0x7fffffff - std::uint32_t(word));
+}
+
+} // namespace moebal

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// What a router answers with.
+
+#include "errors.hpp"
+#include "views.hpp"
+
+#include <vector>
+
+namespace moebal {
+
+/// The choices of T tokens, best first. A padding row holds no_expert K times and weights of zero.
+template <class Real = float, class Memory = HostMemory> struct RoutingView {
+  MatrixView<ExpertId, Memory> expert_ids; // [T, K] distinct ids in [0, E)
+  MatrixView<Real, Memory> weights;        // [T, K] combine weights
+};
+
+/// A RoutingView with its own memory.
+template <class Real = float> class Routing {
+public:
+  Routing() = default;
+  Routing(Index tokens, Index top_k)
+      : tokens_(tokens), top_k_(top_k), expert_ids_(std::size_t(tokens * top_k)), weights_(std::size_t(tokens * top_k)) {}
+
+  Index tokens() const { return tokens_; }
+  Index top_k() const { return top_k_; }
+  MatrixView<ExpertId> expert_ids() { return {expert_ids_.data(), tokens_, top_k_}; }             // [T, K]
+  MatrixView<ExpertId const> expert_ids() const { return {expert_ids_.data(), tokens_, top_k_}; } // [T, K]
+  MatrixView<Real> weights() { return {weights_.data(), tokens_, top_k_}; }                       // [T, K]
+  MatrixView<Real const> weights() const { return {weights_.data(), tokens_, top_k_}; }           // [T, K]
+  RoutingView<Real> view() { return {expert_ids(), weights()}; }
+
+private:
+  Index tokens_ = 0;
+  Index top_k_ = 0;
+  std::vector<ExpertId> expert_ids_;
+  std::vector<Real> weights_;
+};
+
+/// What a row needs besides its logits. Everything may stay empty.
+template <class Memory = HostMemory> struct RowOptions {
+  VectorView<float const, Memory> bias{};          // [E] added to the score for selection only; fp32 always
+  VectorView<std::uint8_t const, Memory> padding{}; // [T] 1 = a padding row: not routed, not counted, no gradient
+  VectorView<Index const, Memory> segments{};      // [S + 1] first token of each sequence, then T; empty: one sequence
+};
+
+} // namespace moebal
