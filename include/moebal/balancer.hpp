@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// Balancer<Scope, Rule>: the statistics of a training step in, loss terms and the selection bias out.
+
+#include "balance/balancers.hpp"
+#include "balance/loss_free_bias.hpp"
+#include "balance/rules.hpp"
+#include "balance/scope.hpp"
+#include "balance/state.hpp"
+#include "balance/step_record.hpp"
+#include "balance/switch_loss.hpp"
+#include "balance/terms.hpp"
+#include "balance/z_loss.hpp"
+#include "communicator.hpp"
+
+#include <cmath>
+
+namespace moebal {
+
+/// Balances one MoE layer. A step of the optimizer has G micro-batches:
+///
+///   balancer.begin_step(G);
+///   for g: route with balancer.bias(), balancer.observe(g, load), balancer.terms(g) into the router's backward
+///   optimizer step; balancer.end_step();
+///
+/// With TwoPass, terms(g) come after all G were observed. Nothing else moves state: evaluation just does not call observe.
+///
+/// Scope: Sequence, MicroBatch or GlobalBatch, each <Accumulate::None|Running|TwoPass>. Rule: one rule or Rules{...}.
+/// Comm: how the ranks talk; each rank has its own balancer and calls the same functions in the same order.
+/// Real: the router's compute type, whose fixed-point unit the score sums are in.
+///
+/// Gradients: the mean over ranks (Reduction::Sum: the sum) of what the ranks compute is the gradient of the loss over all ranks,
+/// also where they hold unequal numbers of tokens. The losses of the G micro-batches are averaged: terms are already divided by
+/// G, and are summed by the user. Sequence and MicroBatch average the ranks' own losses.
+///
+/// Cost: observe copies S rows of integers and, at GlobalBatch, sums over the ranks one message: E counts and a header of two. That
+/// is one message a micro-batch, or one a step where TwoPass is used or no loss rule is there. terms: S E slopes. After the first
+/// step of a kind nothing is allocated.
+/// Exactness: windows and bias have the same bits for any cut of the step over sequences, micro-batches and ranks that the scope
+/// sums over, and on all ranks.
+/// Errors: StateError for a call at the wrong moment and for saved state that does not fit, ShapeError, CommError.
+/// Example: examples/train_moe_lm.
+template <class Scope, class Rule, class Comm = Communicator<Self>, class Real = float> class Balancer {
+  static constexpr bool swapped = balance_scope<Rule> && !balance_scope<Scope>;
+  static_assert(!swapped, "moebal: the arguments are swapped: write Balancer<GlobalBatch<>, SwitchLoss<>>");
+  static_assert(swapped || balance_scope<Scope>, "moebal: the first argument of Balancer is a scope: Sequence<>, MicroBatch<> or GlobalBatch<>");
+  static_assert(communicator<Comm>, "moebal: the third argument of Balancer is a communicator: Communicator<Self>, Communicator<Threads>, ...");
+
+  using RuleSet = detail::as_rules_t<Rule>;
+  using Traits = detail::Traits<RuleSet>;
+  using Record = detail::StepRecord<Scope, typename Traits::needs, typename Traits::pooled, Real, Traits::has_loss>;
+
+public:
+  using needs = typename Traits::needs;   // what the router has to collect: route_into<Balancer::needs>
+  using pooled = typename Traits::pooled; // what is summed over the scope
+  using real = Real;
+  static constexpr bool has_loss = Traits::has_loss, has_bias = Traits::has_bias;
+
+  /// shape: E >= 1 and 1 <= K <= E. The last argument, std::type_identity<double>{}, is for routers that compute in double.
+  Balancer(Scope, Rule rule, BalancerShape shape, Comm comm = Comm{}, std::type_identity<Real> = {})
+      : rules_(rule), shape_(checked(shape)), comm_(std::move(comm)), step_(shape.experts),
+        bias_(has_bias ? std::size_t(shape.experts) : 0), steps_of_rule_(bias_.size()) {}
+
+  BalancerShape shape() const { return shape_; }
+  RuleSet const& rules() const { return rules_; }
+  Comm const& comm() const { return comm_; }
+
+  /// Opens a step of G >= 1 micro-batches, the same G on all ranks.
+  void begin_step(Index micro_batches) {
+    if (step_.open()) detail::refuse<StateError>("begin_step", "no open step (call end_step or abandon_step first)", "one");
+    require_at_least("begin_step: micro-batches", 1, micro_batches);
+    step_.begin(micro_batches);
+  }
+
+  /// Takes the statistics of micro-batch g, in the order 0, 1, ... G - 1. load: LoadView or Load of at least `needs`, one row a
+  /// sequence; it is copied. A micro-batch that was observed already (a recomputed forward pass) is compared, not counted.
+  /// Collective at GlobalBatch for each new micro-batch, or (TwoPass, or no loss rule) for the last.
+  template <class L> void observe(Index g, L const& load) {
+    static_assert(detail::load_on_host<L>, "moebal: observe takes a Load or a LoadView in host memory");
+    static_assert(detail::load_has<L, needs>, "moebal: this load lacks a statistic that the rules read: collect Balancer::needs");
+    require_open("observe");
+    require_within("observe: micro-batch", 0, step_.micro_batches() - 1, g);
+    require_equal("observe: experts of the load", shape_.experts, load.experts());
+    if (g > step_.observed())
+      detail::refuse<StateError>("observe: micro-batches come in order", std::to_string(step_.observed()), std::to_string(g));
+    if (g == step_.observed()) return step_.observe(load, sum_over_ranks());
+    if (!step_.same(g, load))
+      detail::refuse<StateError>("observe: micro-batch " + std::to_string(g) + " was observed already",
+                                 "the same statistics when it is recomputed", "others");
+  }
+
+  /// Loss and slopes of micro-batch g. Never collective; may be asked again.
+  Terms<Real> terms(Index g) {
+    require_observed("terms", g, Scope::accumulate);
+    terms_.clear(step_.sequences(g), Traits::has_slopes ? shape_.experts : 0, Traits::has_z_slopes);
+    for (Index w = 0; w < step_.windows(g); ++w) {
+      auto const wide = window(g, w);
+      rules_.each([&]<class R>(R const& rule) {
+        detail::window_of<R> const narrow(wide);
+        if constexpr (loss_rule<R>) terms_.loss += rule.value(narrow);
+        if constexpr (score_rule<R>)
+          for (Index e = 0; e < shape_.experts; ++e) terms_.slopes[std::size_t(w * shape_.experts + e)] += rule.slope(narrow, e);
+        if constexpr (square_rule<R>) terms_.z_slopes[std::size_t(w)] += rule.z_slope(narrow);
+      });
+    }
+    if constexpr (!Scope::per_sequence) { // one window: all sequences have its slopes
+      auto const repeat = [](std::vector<double>& values, Index n) {
+        for (std::size_t i = std::size_t(n); i < values.size(); ++i) values[i] = values[i - std::size_t(n)];
+      };
+      repeat(terms_.slopes, shape_.experts);
+      repeat(terms_.z_slopes, 1);
+    }
+    return terms_.view();
+  }
+
+  /// What the rules read for micro-batch g (Sequence: for its sequence w): for metrics and tests. Valid in this step. At
+  /// GlobalBatch without a loss rule there is one window, of the step, once all micro-batches were observed.
+  Window<needs, pooled> window(Index g, Index w = 0) {
+    require_observed("window", g, Record::how);
+    require_within("window: sequence", 0, step_.windows(g) - 1, w);
+    constexpr bool by_sum = Scope::accumulate == Accumulate::TwoPass; // the mean runs over the step, not over a micro-batch
+    Index const micro_batches = step_.micro_batches(), tokens = step_.mean_tokens(g, w);
+    bool const mean = shape_.reduction == Reduction::MeanOverRanks;
+    double const ranks = double(comm_.size()), parts = double(step_.windows(g));
+    double const rank_factor = Scope::over_ranks ? (mean ? ranks : 1.0) : (mean ? 1.0 : 1.0 / ranks);
+    double const weight = tokens == 0 ? 0 : rank_factor / (double(tokens) * parts * double(by_sum ? 1 : micro_batches));
+    double const share = 1.0 / (parts * double(micro_batches) * (mean ? 1.0 : ranks));
+    return {shape_.top_k, step_.scores(g, w), step_.loads(g, w), weight, share, 1.0 / stats::score_one<Real>};
+  }
+
+  /// Closes the step: bias rules move the bias by one window, the same on all ranks: the whole step at GlobalBatch; rank 0's
+  /// first micro-batch (or its first sequence) at the narrower scopes without accumulation, all of its micro-batches with.
+  /// rate_scale multiplies the steps of the bias: an annealing schedule is a function of the caller's. Collective where a bias
+  /// rule runs at a scope narrower than GlobalBatch.
+  void end_step(float rate_scale = 1) {
+    require_open("end_step");
+    if (step_.observed() != step_.micro_batches())
+      detail::refuse<StateError>("end_step: observed micro-batches", std::to_string(step_.micro_batches()),
+                                 std::to_string(step_.observed()));
+    if constexpr (has_bias) move_bias(rate_scale);
+    step_.close();
+    ++steps_;
+  }
+
+  /// Closes the step as if it had never been opened: a skipped batch, or a way out after an error. Not collective.
+  void abandon_step() {
+    require_open("abandon_step");
+    step_.close();
+  }
+
+  /// The selection bias [E], fp32; empty without a bias rule. The view stays valid and shows the bias as it moves.
+  VectorView<float const> bias() const { return bias_; }
+  /// Starts from a given bias [E], e.g. of a published model; equal on all ranks. Not in an open step.
+  void set_bias(VectorView<float const> bias) {
+    require_closed("set_bias");
+    require_equal("set_bias: experts", Index(bias_.size()), bias.size());
+    std::copy(bias.begin(), bias.end(), bias_.begin());
+  }
+  /// Steps that were closed by end_step.
+  std::int64_t steps() const { return steps_; }
+
+  /// Writes bias, step count, sizes and names, with a checksum (balance/state.hpp); several balancers may follow one another in
+  /// one stream. Coefficients and rates are not state. Not in an open step.
+  void save(std::ostream& out) const {
+    require_closed("save");
+    detail::write_state(out, state());
+  }
+  /// Reads what save wrote, for the same scope, rules and sizes. StateError for anything else, and then nothing has changed.
+  void restore(std::istream& in) {
+    require_closed("restore");
+    auto read = detail::read_state(in, state());
+    std::copy(read.bias.begin(), read.bias.end(), bias_.begin());
+    steps_ = read.steps;
+  }
+
+private:
+  static BalancerShape checked(BalancerShape shape) {
+    require_at_least("experts of the balancer", 1, shape.experts);
+    require_within("top_k of the balancer", 1, shape.experts, shape.top_k);
+    return shape;
+  }
+  void require_open(char const* what) const {
+    if (!step_.open()) detail::refuse<StateError>(what, "an open step (call begin_step first)", "none");
+  }
+  void require_closed(char const* what) const {
+    if (step_.open()) detail::refuse<StateError>(what, "no open step (call end_step or abandon_step first)", "one");
+  }
+  void require_observed(char const* what, Index g, Accumulate how) const {
+    require_open(what);
+    require_within(std::string(what) + ": micro-batch", 0, step_.micro_batches() - 1, g);
+    Index const needed = how == Accumulate::TwoPass ? step_.micro_batches() : g + 1;
+    if (step_.observed() < needed)
+      detail::refuse<StateError>(std::string(what) + " of micro-batch " + std::to_string(g) + ": observed micro-batches",
+                                 "at least " + std::to_string(needed), std::to_string(step_.observed()));
+  }
+  auto sum_over_ranks() const {
+    return [this](VectorView<std::int64_t> values) { comm_.all_reduce_sum(values); };
+  }
+
+  void move_bias(float rate_scale) {
+    Window<needs, pooled> const wide{shape_.top_k, step_.no_scores(), step_.bias_loads(comm_.rank() == 0, sum_over_ranks()),
+                                     0, 0, 1.0 / stats::score_one<Real>};
+    rules_.each([&]<class R>(R const& rule) {
+      if constexpr (bias_rule<R>) {
+        detail::window_of<R> const narrow(wide);
+        double sum = 0;
+        for (Index e = 0; e < shape_.experts; ++e) sum += steps_of_rule_[std::size_t(e)] = rule.step(narrow, e);
+        bool centre = false;
+        if constexpr (requires { rule.centring; }) centre = rule.centring == Centring::Mean;
+        float const mean = centre ? float(sum / double(shape_.experts)) : 0;
+        for (std::size_t e = 0; e < bias_.size(); ++e) bias_[e] = std::fma(rate_scale, steps_of_rule_[e] - mean, bias_[e]);
+      }
+    });
+  }
+
+  detail::BalancerState state() const {
+    std::string name = std::string(Scope::name) + (Scope::accumulate == Accumulate::None      ? ""
+                                                   : Scope::accumulate == Accumulate::Running ? ",running"
+                                                                                              : ",two_pass");
+    rules_.each([&](auto const& rule) { name.append("+").append(rule.name); });
+    return {name, shape_.experts, shape_.top_k, steps_, bias_};
+  }
+
+  RuleSet rules_;
+  BalancerShape shape_;
+  [[no_unique_address]] Comm comm_;
+  Record step_;
+  detail::TermsBuffer<Real> terms_;
+  std::vector<float> bias_;          // [E] or empty
+  std::vector<float> steps_of_rule_; // [E] or empty
+  std::int64_t steps_ = 0;
+};
+
+} // namespace moebal
