@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// What it means to be one of R ranks: the verbs that a backend brings (comm/*.hpp) and those that the rest of the library
-// calls. The concepts stand here so that a balancer needs neither a backend nor communicator.hpp.
+// What it means to be one of R ranks: the verbs that a backend brings (comm/*.hpp) and those that the rest of the
+// library calls. The concepts stand here so that a balancer needs neither a backend nor communicator.hpp.
 
 #include "ids.hpp"
 #include "views.hpp"
@@ -14,13 +14,14 @@
 
 namespace moebal {
 
-/// What ranks can add up. int64 is exact in any order; float and double are added in rank order where the backend says so.
+/// What ranks can add up. int64 is exact in any order; float and double are added in rank order where the backend says
+/// so.
 template <class T>
 concept summable = std::same_as<T, std::int64_t> || std::same_as<T, float> || std::same_as<T, double>;
 
-/// A collective that has started. wait() returns when this rank's part of it is done, and throws CommError where it failed;
-/// a second wait(), or one on a moved-from request, does nothing. Dropping a request without wait() is safe for this rank and
-/// does not disturb the others; what its view then holds is unspecified.
+/// A collective that has started. wait() returns when this rank's part of it is done, and throws CommError where it
+/// failed; a second wait(), or one on a moved-from request, does nothing. Dropping a request without wait() is safe for
+/// this rank and does not disturb the others; what its view then holds is unspecified.
 template <class R>
 concept collective_request = std::movable<R> && !std::copyable<R> && requires(R& request) {
   { request.wait() } -> std::same_as<void>;
@@ -49,8 +50,9 @@ concept knows_its_place = requires(C const& comm, Index rank) {
 };
 } // namespace detail
 
-/// A way for ranks to talk, to be wrapped in a Communicator, which checks arguments before it calls any of these. A cheap
-/// handle: copies speak for the same rank. Every verb is the started form; started and blocking calls match each other.
+/// A way for ranks to talk, to be wrapped in a Communicator, which checks arguments before it calls any of these. A
+/// cheap handle: copies speak for the same rank. Every verb is the started form; started and blocking calls match each
+/// other.
 template <class B>
 concept comm_backend =
     std::copyable<B> && requires { typename B::memory; } && collective_request<typename B::Request> &&
