@@ -36,6 +36,8 @@ MOEBAL_FN inline std::uint64_t rank_word(float key, Index id) {
 MOEBAL_FN inline rank_word_t<double> rank_word(double key, Index id) {
   return rank_word_t<double>(order_key(key)) << 32 | std::uint32_t(0x7fffffff - id);
 }
+/// word where it is below bound, else 0.
+template <class Word> MOEBAL_FN inline Word below(Word word, Word bound) { return word < bound ? word : Word(0); }
 template <class Word> MOEBAL_FN inline ExpertId id_of(Word word) {
   return ExpertId(0x7fffffff - std::uint32_t(word));
 }

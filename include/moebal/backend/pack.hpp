@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// SIMD lanes for the CPU: a pack of consecutive fp32 elements over the compilers' vector types, with an explicit fused
+// multiply-add (the compilers' own contraction is not to be relied on). Decision and measurements: docs/decisions/0003-packs.md.
+
+#include "../core/lanes.hpp"
+
+#include <type_traits>
+
+#if defined(__AVX2__) && defined(__FMA__)
+#include <immintrin.h>
+#elif defined(__aarch64__) && defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
+namespace moebal {
+
+/// fp32 lanes that one register holds here; 1 where there is no fused multiply-add to use.
+#if defined(__AVX512F__)
+inline constexpr int pack_width = 16;
+#elif defined(__AVX2__) && defined(__FMA__)
+inline constexpr int pack_width = 8;
+#elif defined(__aarch64__) && defined(__ARM_NEON)
+inline constexpr int pack_width = 4;
+#else
+inline constexpr int pack_width = 1;
+#endif
+
+/// Indices [first, first + W).
+template <int W> struct PackAt {
+  Index first;
+};
+
+template <int W> struct Mask {
+  typedef std::int32_t native __attribute__((vector_size(4 * W)));
+  native v;
+  friend Mask operator!(Mask a) { return {~a.v}; }
+  friend Mask operator|(Mask a, Mask b) { return {a.v | b.v}; }
+};
+
+template <class T, int W> struct Pack {
+  typedef T native __attribute__((vector_size(sizeof(T) * W)));
+  native v;
+  Pack() : v{} {}
+  Pack(native n) : v(n) {}
+
+  friend Pack operator+(Pack a, Pack b) { return a.v + b.v; }
+  friend Pack operator-(Pack a, Pack b) { return a.v - b.v; }
+  friend Pack operator*(Pack a, Pack b) { return a.v * b.v; }
+  friend Pack operator/(Pack a, Pack b) { return a.v / b.v; }
+  friend Pack operator-(Pack a) { return -a.v; }
+  friend Pack operator+(Pack a, T b) { return a.v + b; }
+  friend Pack operator&(Pack a, Pack b) { return a.v & b.v; }
+  friend Pack operator|(Pack a, Pack b) { return a.v | b.v; }
+  friend Pack operator~(Pack a) { return ~a.v; }
+  friend Pack operator<<(Pack a, int n) { return a.v << n; }
+  friend Pack operator>>(Pack a, int n) { return a.v >> n; }
+  friend auto operator<(Pack a, Pack b) { return Mask<W>{a.v < b.v}; }
+  friend auto operator>(Pack a, Pack b) { return Mask<W>{a.v > b.v}; }
+  friend auto operator!=(Pack a, Pack b) { return Mask<W>{a.v != b.v}; }
+};
+
+/// W eight-byte elements, in two registers.
+template <class T, int W> struct Twin {
+  Pack<T, W / 2> low, high;
+  friend Twin operator+(Twin a, Twin b) { return {a.low + b.low, a.high + b.high}; }
+  friend Twin operator*(Twin a, T b) { return {a.low.v * b, a.high.v * b}; }
+};
+
+namespace detail {
+template <class To, class From, int W> inline Twin<To, W> widen_twin(Pack<From, W> x) {
+  typedef From half __attribute__((vector_size(sizeof(From) * W / 2)));
+  half parts[2];
+  __builtin_memcpy(parts, &x.v, sizeof(parts));
+  return {__builtin_convertvector(parts[0], typename Pack<To, W / 2>::native),
+          __builtin_convertvector(parts[1], typename Pack<To, W / 2>::native)};
+}
+template <class T, int W> inline Pack<T, W> iota(T first) {
+  Pack<T, W> r;
+  for (int i = 0; i < W; ++i) r.v[i] = T(first + T(i));
+  return r;
+}
+} // namespace detail
+
+template <class T, int W> inline auto load(T const* p, PackAt<W> e) {
+  if constexpr (sizeof(T) == 8) {
+    Twin<T, W> r;
+    __builtin_memcpy(&r, p + e.first, sizeof(r));
+    return r;
+  } else {
+    Pack<T, W> r;
+    __builtin_memcpy(&r.v, p + e.first, sizeof(r.v));
+    return r;
+  }
+}
+template <int W> inline Pack<float, W> load(BFloat16 const* p, PackAt<W> e) {
+  typedef std::uint16_t half __attribute__((vector_size(2 * W)));
+  half bits;
+  __builtin_memcpy(&bits, p + e.first, sizeof(bits));
+  auto const wide = __builtin_convertvector(bits, typename Pack<std::uint32_t, W>::native) << 16;
+  return __builtin_bit_cast(typename Pack<float, W>::native, wide);
+}
+template <int W> inline Pack<float, W> load(Half const* p, PackAt<W> e) {
+  Pack<float, W> r;
+  for (int i = 0; i < W; ++i) r.v[i] = widen(p[e.first + i]);
+  return r;
+}
+template <class T, int W> inline void store(T* p, PackAt<W> e, Pack<T, W> value) {
+  __builtin_memcpy(p + e.first, &value.v, sizeof(value.v));
+}
+template <class T, int W> inline void store(T* p, PackAt<W> e, Twin<T, W> value) {
+  __builtin_memcpy(p + e.first, &value, sizeof(value));
+}
+
+namespace math {
+template <int W> struct Ops<Pack<float, W>> {
+  using V = Pack<float, W>;
+  using real = float;
+  using bits = Pack<std::uint32_t, W>;
+  static V splat(float x) { return V(typename V::native{} + x); }
+  static bits to_bits(V x) { return __builtin_bit_cast(typename bits::native, x.v); }
+  static V from_bits(bits x) { return __builtin_bit_cast(typename V::native, x.v); }
+  template <class T> static T select(Mask<W> mask, T yes, T no) { return T(mask.v ? yes.v : no.v); }
+  static Twin<double, W> to_double(V x) { return moebal::detail::widen_twin<double>(x); }
+  static Twin<std::int64_t, W> to_fixed(Twin<double, W> x) {
+    auto const fix = [](auto half) { // as Ops<float>::to_fixed
+      using Int = Pack<std::int64_t, W / 2>;
+      auto const rounded = half.v + 0x1.8p52;
+      return Int(__builtin_bit_cast(typename Int::native, rounded) - __builtin_bit_cast(std::int64_t, 0x1.8p52));
+    };
+    return {fix(x.low), fix(x.high)};
+  }
+  static V fma(V a, V b, V c) {
+#if defined(__AVX512F__)
+    if constexpr (W == 16) return V(typename V::native(_mm512_fmadd_ps(__m512(a.v), __m512(b.v), __m512(c.v))));
+#endif
+#if defined(__AVX2__) && defined(__FMA__)
+    if constexpr (W == 8) return V(typename V::native(_mm256_fmadd_ps(__m256(a.v), __m256(b.v), __m256(c.v))));
+#elif defined(__aarch64__) && defined(__ARM_NEON)
+    if constexpr (W == 4) return V(typename V::native(vfmaq_f32(float32x4_t(c.v), float32x4_t(a.v), float32x4_t(b.v))));
+#endif
+    V r;
+    for (int i = 0; i < W; ++i) r.v[i] = __builtin_fmaf(a.v[i], b.v[i], c.v[i]);
+    return r;
+  }
+  static V sqrt(V x) {
+#if defined(__AVX512F__)
+    if constexpr (W == 16) return V(typename V::native(_mm512_sqrt_ps(__m512(x.v))));
+#endif
+#if defined(__AVX2__) && defined(__FMA__)
+    if constexpr (W == 8) return V(typename V::native(_mm256_sqrt_ps(__m256(x.v))));
+#endif
+    V r;
+    for (int i = 0; i < W; ++i) r.v[i] = __builtin_sqrtf(x.v[i]);
+    return r;
+  }
+};
+} // namespace math
+
+template <int W> inline Twin<std::uint64_t, W> rank_word(Pack<float, W> key, PackAt<W> e) {
+  auto const high = detail::widen_twin<std::uint64_t>(order_key(key));
+  auto const low = [](Index first) {
+    return Pack<std::uint64_t, W / 2>(std::uint64_t(0x7fffffff - first) - detail::iota<std::uint64_t, W / 2>(0).v);
+  };
+  return {high.low << 32 | low(e.first), high.high << 32 | low(e.first + W / 2)};
+}
+template <int W> inline Twin<std::uint64_t, W> below(Twin<std::uint64_t, W> word, std::uint64_t bound) {
+  auto const cut = [bound](auto half) { return decltype(half)(half.v < bound ? half.v : half.v ^ half.v); };
+  return {cut(word.low), cut(word.high)};
+}
+
+/// W SIMD lanes on a row; the last elements, fewer than W, run one at a time through the same operations.
+template <int W> struct PackLanes {
+  static constexpr int width = W;
+
+  template <class F> void each(Index n, F f) const {
+    Index e = 0;
+    for (; e + W <= n; e += W) f(PackAt<W>{e});
+    for (; e < n; ++e) f(e);
+  }
+  template <class F> void each_one(Index n, F f) const {
+    for (Index e = 0; e < n; ++e) f(e);
+  }
+  template <class F> void once(F f) const { f(); }
+
+  template <class Real, class F> Real sum(Index n, F f) const {
+    return fold<Real>(n, [&](auto e, auto so_far) { return so_far + f(e); });
+  }
+  template <class Real, class F, class G> Real dot(Index n, F f, G g) const {
+    return fold<Real>(n, [&](auto e, auto so_far) { return math::fma(f(e), g(e), so_far); });
+  }
+  template <class T, class F> T max(Index n, F f, T least) const {
+    Index e = 0;
+    if (n >= W) {
+      auto best = f(PackAt<W>{0});
+      best = larger(best, best, least);
+      for (e = W; e + W <= n; e += W) best = larger(f(PackAt<W>{e}), best, least);
+      T parts[W];
+      __builtin_memcpy(parts, &best, sizeof(parts));
+      for (T const part : parts) least = part > least ? part : least;
+    }
+    for (; e < n; ++e) {
+      T const value = f(e);
+      least = value > least ? value : least;
+    }
+    return least;
+  }
+  template <class F> bool any(Index n, F f) const {
+    Index e = 0;
+    Mask<W> seen{};
+    for (; e + W <= n; e += W) seen = seen | f(PackAt<W>{e});
+    std::int32_t parts[W];
+    __builtin_memcpy(parts, &seen, sizeof(parts));
+    for (std::int32_t const part : parts)
+      if (part != 0) return true;
+    for (; e < n; ++e)
+      if (f(e)) return true;
+    return false;
+  }
+
+private:
+  // a where it is larger than b, else b; a NaN is never larger. `least` stands in for a NaN that b holds.
+  template <class T, int N> static Pack<T, N> pick(Pack<T, N> a, Pack<T, N> b) { return Pack<T, N>(a.v > b.v ? a.v : b.v); }
+  template <class T> static Pack<T, W> larger(Pack<T, W> a, Pack<T, W> b, T least) {
+    return pick(a, pick(b, Pack<T, W>(typename Pack<T, W>::native{} + least)));
+  }
+  template <class T> static Twin<T, W> larger(Twin<T, W> a, Twin<T, W> b, T) {
+    return {pick(a.low, b.low), pick(a.high, b.high)};
+  }
+
+  template <class Real, class Step> static Real fold(Index n, Step step) {
+    constexpr int packs = partial_sums / W;
+    Pack<Real, W> partial[packs];
+    Index e = 0;
+    for (; e + partial_sums <= n; e += partial_sums)
+      for (int p = 0; p < packs; ++p) partial[p] = step(PackAt<W>{e + p * W}, partial[p]);
+    for (int p = 0; e + W <= n; e += W, ++p) partial[p] = step(PackAt<W>{e}, partial[p]);
+    Real parts[partial_sums];
+    __builtin_memcpy(parts, partial, sizeof(parts));
+    for (; e < n; ++e) parts[e % partial_sums] = step(e, parts[e % partial_sums]);
+    return fold_partials(parts);
+  }
+};
+
+/// The lane group that serves rows computed in Real on the CPU.
+template <class Real>
+using CpuLanes = std::conditional_t<std::is_same_v<Real, float> && (pack_width > 1), PackLanes<(pack_width > 1 ? pack_width : 2)>,
+                                    SerialLanes>;
+
+static_assert(lane_group<CpuLanes<double>>);
+
+} // namespace moebal

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// From the K chosen scores of a token to its combine weights, and back. Shared by every gate.
+
+#include "../core/lanes.hpp"
+#include "options.hpp"
+
+namespace moebal::gate {
+
+/// The options of a weight, in the arithmetic of the row.
+template <class Real> struct WeightRule {
+  bool normalise; // already resolved for K = 1
+  EpsilonRule epsilon_rule;
+  Real epsilon;
+  Real scale;
+};
+
+template <class Real, class Gate> MOEBAL_FN inline WeightRule<Real> weight_rule(Gate const& gate, Index top_k) {
+  bool const raw = gate.normalise == Normalise::None || (top_k == 1 && gate.single_choice == SingleChoice::Raw);
+  return {!raw, gate.epsilon_rule, Real(gate.epsilon), Real(gate.scale)};
+}
+
+template <class Real> MOEBAL_FN inline Real denominator(WeightRule<Real> const& rule, Real sum) {
+  if (rule.epsilon_rule == EpsilonRule::Add) return sum + rule.epsilon;
+  return sum < rule.epsilon ? rule.epsilon : sum;
+}
+
+/// weights[k] = scale * score[k] / denominator. A sum of zero gives weights of zero, not NaN.
+template <class Real, class Lanes>
+MOEBAL_FN void weigh(Lanes lanes, WeightRule<Real> rule, Real const* score, Index top_k, Real* weights) {
+  Real divisor = 1;
+  if (rule.normalise)
+    divisor = denominator(rule, lanes.template sum<Real>(top_k, [=](auto k) { return load(score, k); }));
+  if (divisor == 0) divisor = Real(1); // every score is zero
+  lanes.each(top_k, [=](auto k) {
+    auto const s = load(score, k);
+    using V = decltype(load(score, k));
+    store(weights, k, math::mul<V>(s / math::splat<V>(divisor), math::splat<V>(rule.scale)));
+  });
+}
+
+/// d_score[k] = d loss / d score[k], from d_weight.
+///   not normalised: scale * v;   normalised: scale / D * (v - sum_i v_i s_i / D), the second term only where D moves with s
+template <class Real, class Lanes>
+MOEBAL_FN void weigh_backward(Lanes lanes, WeightRule<Real> rule, Real const* score, Index top_k, Real const* d_weight,
+                              Real* d_score) {
+  Real divisor = 1, pulled = 0;
+  if (rule.normalise) {
+    Real const sum = lanes.template sum<Real>(top_k, [=](auto k) { return load(score, k); });
+    divisor = denominator(rule, sum);
+    bool const clamped = rule.epsilon_rule == EpsilonRule::AtLeast && sum < rule.epsilon;
+    if (divisor != 0 && !clamped)
+      pulled = lanes.template dot<Real>(
+                   top_k, [=](auto k) { return load(d_weight, k); }, [=](auto k) { return load(score, k); }) /
+               divisor;
+  }
+  if (divisor == 0) divisor = Real(1);
+  lanes.each(top_k, [=](auto k) {
+    using V = decltype(load(score, k));
+    V const centred = load(d_weight, k) - math::splat<V>(pulled);
+    store(d_score, k, math::mul<V>(centred / math::splat<V>(divisor), math::splat<V>(rule.scale)));
+  });
+}
+
+} // namespace moebal::gate

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// What the router needs of a gate, for one row, and the two kinds of gate that give it.
+//
+// An element-wise gate (sigmoid, sqrt-softplus, ...) is a function of one logit: it has score(z) and slope(z, s), and
+// ElementwiseRow below does the rest. A row gate (softmax) has the members itself:
+//   open(lanes, x, E)             what a score needs to know of the whole row
+//   score(row, z)                 the score of a logit; increasing in z, so that without a bias experts rank by logit
+//   weigh(lanes, row, z, K, weights)   weights of the chosen logits z
+//   weigh_backward(...)           adds d loss / d logits of the weights
+//   balance()                     the normalised scores q that statistics sum: open(lanes, x, E), score(row, z), and
+//                                 backward(lanes, x, E, slopes, d_logits), which adds d/d logits of sum_e slope_e q_e
+
+#include "chosen.hpp"
+
+#include <concepts>
+#include <utility>
+
+namespace moebal {
+
+template <class G>
+concept elementwise_gate = requires(G const& gate, float z, double w) {
+  { gate.score(z) } -> std::same_as<float>;
+  { gate.slope(z, z) } -> std::same_as<float>;
+  { gate.score(w) } -> std::same_as<double>;
+  gate.normalise;
+  gate.scale;
+};
+
+/// The logits of one row, widened to the type they are computed in.
+template <class Logit> struct LogitRow {
+  Logit const* data; // [E]
+  template <class E> MOEBAL_FN auto operator()(E e) const { return load(data, e); }
+};
+
+namespace gate {
+
+/// Normalised scores of an element-wise gate: q_e = s_e / (sum_i s_i + 1e-20)  (DeepSeek-V3, arXiv 2412.19437, eq. 18-20).
+template <class Gate> struct ElementwiseBalance {
+  Gate gate;
+  template <class Real> struct Row {
+    Real inverse_sum;
+  };
+  static constexpr double epsilon = 1e-20;
+
+  template <class Real, class Lanes, class X> MOEBAL_FN Row<Real> open(Lanes lanes, X x, Index experts) const {
+    auto const g = gate;
+    Real const sum = lanes.template sum<Real>(experts, [=](auto e) { return g.score(x(e)); });
+    return {Real(1) / (sum + Real(epsilon))};
+  }
+  template <class Real, class V> MOEBAL_FN V score(Row<Real> row, V z) const {
+    return math::mul<V>(gate.score(z), math::splat<V>(row.inverse_sum));
+  }
+  /// d_logits_e += phi'(z_e) / sum * (slope_e - sum_i slope_i q_i).
+  template <class Real, class Lanes, class X>
+  MOEBAL_FN void backward(Lanes lanes, X x, Index experts, Real const* slopes, Real* d_logits) const {
+    auto const self = *this;
+    auto const row = open<Real>(lanes, x, experts);
+    Real const pulled = lanes.template dot<Real>(
+        experts, [=](auto e) { return load(slopes, e); }, [=](auto e) { return self.score(row, x(e)); });
+    lanes.each(experts, [=](auto e) {
+      auto const z = x(e);
+      using V = decltype(x(e));
+      V const centred = math::mul<V>(load(slopes, e) - math::splat<V>(pulled), math::splat<V>(row.inverse_sum));
+      V const so_far = load(static_cast<Real const*>(d_logits), e);
+      store(d_logits, e, math::fma<V>(self.gate.slope(z, self.gate.score(z)), centred, so_far));
+    });
+  }
+};
+
+/// Lifts an element-wise gate to a row.
+template <class Gate> struct ElementwiseRow {
+  Gate gate;
+  template <class Real> struct Row {};
+
+  template <class Real, class Lanes, class X> MOEBAL_FN Row<Real> open(Lanes, X, Index) const { return {}; }
+  template <class Real, class V> MOEBAL_FN V score(Row<Real>, V z) const { return gate.score(z); }
+  MOEBAL_FN bool weights_read_row(Index) const { return false; }
+  MOEBAL_FN ElementwiseBalance<Gate> balance() const { return {gate}; }
+
+  template <class Real, class Lanes>
+  MOEBAL_FN void weigh(Lanes lanes, Row<Real>, Real const* z, Index top_k, Real* weights) const {
+    auto const g = gate;
+    lanes.each(top_k, [=](auto k) { store(weights, k, g.score(load(z, k))); });
+    gate::weigh(lanes, weight_rule<Real>(gate, top_k), static_cast<Real const*>(weights), top_k, weights);
+  }
+
+  /// d_logits[ids[k]] += phi'(z_k) * d score_k.  scratch: [2 K]
+  template <class Real, class Lanes, class X>
+  MOEBAL_FN void weigh_backward(Lanes lanes, X x, Index, ExpertId const* ids, Index top_k, Real const* d_weight,
+                                Real* scratch, Real* d_logits) const {
+    auto const g = gate;
+    Real* const score = scratch;
+    Real* const d_score = scratch + top_k;
+    lanes.each_one(top_k, [=](Index k) { score[k] = g.score(x(Index(ids[k]))); });
+    gate::weigh_backward(lanes, weight_rule<Real>(gate, top_k), static_cast<Real const*>(score), top_k, d_weight, d_score);
+    lanes.each_one(top_k, [=](Index k) {
+      Real const z = x(Index(ids[k]));
+      d_logits[ids[k]] = math::fma(g.slope(z, score[k]), d_score[k], d_logits[ids[k]]);
+    });
+  }
+};
+
+template <class Gate> MOEBAL_FN inline auto rows_of(Gate const& gate) {
+  if constexpr (elementwise_gate<Gate>)
+    return ElementwiseRow<Gate>{gate};
+  else
+    return gate;
+}
+template <class Gate> using rows_of_t = decltype(rows_of(std::declval<Gate const&>()));
+
+} // namespace gate
+} // namespace moebal

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include "row.hpp"
+#include "softmax_row.hpp"
+
+namespace moebal {
+namespace gate {
+
+/// Normalised scores of the softmax gates: the softmax over all experts.
+struct SoftmaxBalance {
+  template <class Real, class Lanes, class X> MOEBAL_FN SoftmaxRow<Real> open(Lanes lanes, X x, Index experts) const {
+    return open_softmax<Real>(lanes, x, experts);
+  }
+  template <class Real, class V> MOEBAL_FN V score(SoftmaxRow<Real> row, V z) const { return row(z); }
+  template <class Real, class Lanes, class X>
+  MOEBAL_FN void backward(Lanes lanes, X x, Index experts, Real const* slopes, Real* d_logits) const {
+    softmax_backward(lanes, open_softmax<Real>(lanes, x, experts), x, experts, [=](auto e) { return load(slopes, e); }, d_logits);
+  }
+};
+
+/// Softmax over the K chosen logits z. weights may not alias z.
+template <class Real, class Lanes>
+MOEBAL_FN void weigh_over_chosen(Lanes lanes, Real const* z, Index top_k, Real scale, Real* weights) {
+  auto const row = open_softmax<Real>(lanes, LogitRow<Real>{z}, top_k);
+  lanes.each(top_k, [=](auto k) {
+    using V = decltype(load(z, k));
+    store(weights, k, math::mul<V>(row(load(z, k)), math::splat<V>(scale)));
+  });
+}
+
+/// Its derivative: d_logits[ids[k]] += scale * g_k (v_k - sum_i v_i g_i). scratch: [2 K]
+template <class Real, class Lanes, class X>
+MOEBAL_FN void weigh_over_chosen_backward(Lanes lanes, X x, ExpertId const* ids, Index top_k, Real const* d_weight, Real scale,
+                                          Real* scratch, Real* d_logits) {
+  Real* const z = scratch;
+  Real* const d_z = scratch + top_k;
+  lanes.each_one(top_k, [=](Index k) {
+    z[k] = x(Index(ids[k]));
+    d_z[k] = 0;
+  });
+  auto const chosen = LogitRow<Real>{z};
+  softmax_backward(lanes, open_softmax<Real>(lanes, chosen, top_k), chosen, top_k, [=](auto k) { return load(d_weight, k); }, d_z);
+  lanes.each_one(top_k, [=](Index k) { d_logits[ids[k]] = math::fma(scale, d_z[k], d_logits[ids[k]]); });
+}
+
+} // namespace gate
+
+/// Softmax over all experts, then the chosen ones. weight = scale * p (Normalise::None: Switch, arXiv 2101.03961; OLMoE;
+/// DeepSeek-V2) or scale * p / (sum of the chosen p) (OverChosen: Mixtral, Qwen3). With OverChosen and no epsilon the weights
+/// are computed as the softmax of the chosen logits, which is the same number and cannot underflow.
+/// Cost: two passes over the row when all probabilities or raw weights are needed, K exponentials otherwise.
+struct Softmax {
+  Normalise normalise = Normalise::None;
+  SingleChoice single_choice = SingleChoice::Normalised;
+  float scale = 1;
+  float epsilon = 0;
+  EpsilonRule epsilon_rule = EpsilonRule::Add;
+
+  template <class Real, class Lanes, class X> MOEBAL_FN gate::SoftmaxRow<Real> open(Lanes lanes, X x, Index experts) const {
+    return gate::open_softmax<Real>(lanes, x, experts);
+  }
+  template <class Real, class V> MOEBAL_FN V score(gate::SoftmaxRow<Real> row, V z) const { return row(z); }
+
+  MOEBAL_FN gate::SoftmaxBalance balance() const { return {}; }
+
+  /// Whether the weights of K choices need the whole row.
+  MOEBAL_FN bool weights_read_row(Index top_k) const { return !over_chosen(top_k); }
+
+  template <class Real, class Lanes>
+  MOEBAL_FN void weigh(Lanes lanes, gate::SoftmaxRow<Real> row, Real const* z, Index top_k, Real* weights) const {
+    if (over_chosen(top_k)) return gate::weigh_over_chosen(lanes, z, top_k, Real(scale), weights);
+    lanes.each(top_k, [=](auto k) { store(weights, k, row(load(z, k))); });
+    gate::weigh(lanes, gate::weight_rule<Real>(*this, top_k), static_cast<Real const*>(weights), top_k, weights);
+  }
+
+  /// scratch: [2 K + E]
+  template <class Real, class Lanes, class X>
+  MOEBAL_FN void weigh_backward(Lanes lanes, X x, Index experts, ExpertId const* ids, Index top_k, Real const* d_weight,
+                                Real* scratch, Real* d_logits) const {
+    if (over_chosen(top_k))
+      return gate::weigh_over_chosen_backward(lanes, x, ids, top_k, d_weight, Real(scale), scratch, d_logits);
+    Real* const p = scratch;
+    Real* const d_p = scratch + top_k;
+    Real* const dense = scratch + 2 * top_k;
+    auto const row = gate::open_softmax<Real>(lanes, x, experts);
+    lanes.each_one(top_k, [=](Index k) { p[k] = row(Real(x(Index(ids[k])))); });
+    gate::weigh_backward(lanes, gate::weight_rule<Real>(*this, top_k), static_cast<Real const*>(p), top_k, d_weight, d_p);
+    lanes.each_one(experts, [=](Index e) { dense[e] = 0; });
+    lanes.each_one(top_k, [=](Index k) { dense[ids[k]] = d_p[k]; });
+    gate::softmax_backward(lanes, row, x, experts, [=](auto e) { return load(static_cast<Real const*>(dense), e); }, d_logits);
+  }
+
+private:
+  MOEBAL_FN bool over_chosen(Index top_k) const {
+    return normalise == Normalise::OverChosen && epsilon == 0 && !(top_k == 1 && single_choice == SingleChoice::Raw);
+  }
+};
+
+/// Top-K of the logits, then softmax over the K kept ones: gpt-oss, Granite, Megatron without pre-softmax. The score that a bias or
+/// a group sum sees is the logit itself. K = 1 gives a weight of `scale` and no gradient.
+struct SoftmaxOverChosen {
+  float scale = 1;
+
+  template <class Real> struct Row {};
+  template <class Real, class Lanes, class X> MOEBAL_FN Row<Real> open(Lanes, X, Index) const { return {}; }
+  template <class Real, class V> MOEBAL_FN V score(Row<Real>, V z) const { return z; }
+  MOEBAL_FN gate::SoftmaxBalance balance() const { return {}; }
+  MOEBAL_FN bool weights_read_row(Index) const { return false; }
+
+  template <class Real, class Lanes>
+  MOEBAL_FN void weigh(Lanes lanes, Row<Real>, Real const* z, Index top_k, Real* weights) const {
+    gate::weigh_over_chosen(lanes, z, top_k, Real(scale), weights);
+  }
+  template <class Real, class Lanes, class X>
+  MOEBAL_FN void weigh_backward(Lanes lanes, X x, Index, ExpertId const* ids, Index top_k, Real const* d_weight, Real* scratch,
+                                Real* d_logits) const {
+    gate::weigh_over_chosen_backward(lanes, x, ids, top_k, d_weight, Real(scale), scratch, d_logits);
+  }
+};
+
+} // namespace moebal

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// Softmax over a whole row: p_e = e^(z_e - m) / sum_i e^(z_i - m), m the largest logit. Used by the softmax gates and by z-loss.
+
+#include "../core/lanes.hpp"
+
+namespace moebal::gate {
+
+template <class Real> struct SoftmaxRow {
+  Real max;
+  Real sum;
+  Real inverse_sum;
+
+  template <class V> MOEBAL_FN V operator()(V z) const {
+    return math::mul<V>(math::exp_nonpositive(z - math::splat<V>(max)), math::splat<V>(inverse_sum));
+  }
+  /// log(sum_e e^z_e), in fp64.
+  MOEBAL_FN double log_sum_exp() const {
+    if (!math::is_finite(sum) || !(sum >= Real(1))) return double(sum); // a row with NaN or an infinity
+    return double(max) + math::log_of_sum(double(sum));
+  }
+};
+
+/// Two passes over the row. NaN logits do not hide the maximum, but they make the sum, and so every probability, NaN.
+template <class Real, class Lanes, class X> MOEBAL_FN SoftmaxRow<Real> open_softmax(Lanes lanes, X x, Index n) {
+  Real const max = lanes.template max<Real>(n, x, -Real(__builtin_huge_val()));
+  Real const sum = lanes.template sum<Real>(n, [=](auto e) {
+    using V = decltype(x(e));
+    return math::exp_nonpositive(x(e) - math::splat<V>(max));
+  });
+  return {max, sum, Real(1) / sum};
+}
+
+/// d_logits_e += p_e (g_e - sum_i g_i p_i), the pull-back of g through a softmax.
+template <class Real, class Lanes, class X, class G>
+MOEBAL_FN void softmax_backward(Lanes lanes, SoftmaxRow<Real> row, X x, Index n, G g, Real* d_logits) {
+  Real const pulled = lanes.template dot<Real>(n, g, [=](auto e) { return row(x(e)); });
+  lanes.each(n, [=](auto e) {
+    using V = decltype(x(e));
+    store(d_logits, e, math::fma<V>(row(x(e)), g(e) - math::splat<V>(pulled), load(static_cast<Real const*>(d_logits), e)));
+  });
+}
+
+} // namespace moebal::gate

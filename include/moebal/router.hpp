@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include "core/execution.hpp"
+#include "core/routing.hpp"
+#include "router/backward_row.hpp"
+#include "router/route_row.hpp"
+#include "stats/load.hpp"
+
+#include <utility>
+
+namespace moebal {
+
+/// Sends each token to K of E experts. Selection says how choices are made from scores, Gate how scores and combine weights are
+/// made from logits; both are values, set by designated initialisers:
+///   Router router{TopK<8>{}, Sigmoid{.scale = 2.5f}};
+/// A router has no state: the selection bias, the padding mask and the statistics are arguments. Ids, weights and statistics are
+/// the same bits on every execution and for any number of threads. See examples/quick_start.cpp.
+template <class Selection, class Gate> class Router {
+  static_assert(!(gate_policy<Selection> && row_selection<Gate>),
+                "moebal: the arguments are swapped: write Router<TopK<8>, Sigmoid>");
+  static_assert(gate_policy<Selection> || row_selection<Selection>,
+                "moebal: the first argument of Router is no selection: a selection has top_k, check and choose, as in select/top_k.hpp");
+  static_assert(row_selection<Gate> || gate_policy<Gate>,
+                "moebal: the second argument of Router is no gate: a gate has score(z) and slope(z, s), as in gate/sigmoid.hpp");
+
+public:
+  static constexpr Index top_k = Selection::top_k;
+  static constexpr bool causal = Selection::causal;
+
+  constexpr Router() = default;
+  constexpr Router(Selection selection, Gate gate) : selection_(selection), gate_(gate) {}
+  constexpr Selection const& selection() const { return selection_; }
+  constexpr Gate const& gate() const { return gate_; }
+
+  /// Bytes of workspace that route_into and backward_into need for T tokens, E experts and S sequences.
+  template <statistic_list Needs = stats::None, class Logit = float, execution Exec>
+  std::size_t workspace_bytes(Exec const& exec, Index tokens, Index experts, Index sequences = 1) const {
+    (void)tokens; // rows share the scratch of their worker
+    using Ws = WorkspaceView<typename Exec::memory>;
+    std::size_t const row = scratch<compute_t<Logit>>(experts).bytes();
+    return Ws::template bytes_for<std::byte>(Index(row) * exec.workers()) +
+           Ws::template bytes_for<std::int64_t>(exec.workers() * sequences * Needs::slots(experts));
+  }
+
+  /// Routes T tokens: fills routing (and load, which is overwritten with the statistics of these tokens).
+  ///   logits  [T, E] float, double, BFloat16 or Half, in
+  ///   options bias [E], padding [T], segments [S + 1], in; each may be empty
+  ///   routing expert_ids [T, K], weights [T, K], out
+  ///   load    [S sequences] of the statistics that Needs lists, out; may be empty when Needs is
+  /// One pass over the logits from memory, no allocation, no synchronisation beyond the execution's own. Throws ShapeError before
+  /// any work. A row with NaN still gets K distinct ids; weights that are not defined are NaN; such rows are counted in load.
+  template <statistic_list Needs = stats::None, execution Exec, matrix_like Logits, class Real, class Memory>
+  void route_into(Exec const& exec, Logits const& logits, RowOptions<Memory> options, RoutingView<Real, Memory> routing,
+                  LoadView<Needs, Memory> load, WorkspaceView<Memory> workspace) const {
+    auto const x = as_matrix(logits);
+    using Logit = element_of<Logits const&>;
+    static_assert(reachable_from<Memory, Exec> && reachable_from<typename decltype(x)::memory, Exec>,
+                  "moebal: this execution cannot read this memory: give host views to a host execution and device views to a device execution");
+    static_assert(std::same_as<Real, compute_t<Logit>>,
+                  "moebal: weights of double logits are double, weights of all other logits are float");
+    Index const sequences = check(x, options);
+    require_equal("expert_ids [T, K], rows", x.rows(), routing.expert_ids.rows());
+    require_equal("expert_ids [T, K], columns", top_k, routing.expert_ids.cols());
+    require_equal("weights [T, K], rows", x.rows(), routing.weights.rows());
+    require_equal("weights [T, K], columns", top_k, routing.weights.cols());
+    bool const collect = load.data() != nullptr;
+    if (collect || Needs::slots(1) > Needs::header) {
+      require_equal("load, sequences", sequences, load.sequences());
+      require_equal("load, experts", x.cols(), load.experts());
+    }
+    auto const rows = scratch<Real>(x.cols());
+    std::int64_t* partial = nullptr;
+    Index const columns = collect ? load.size() : 0;
+    if (collect) {
+      partial = workspace.template take<std::int64_t>(exec.workers() * columns);
+      exec.fill(VectorView<std::int64_t, Memory>(partial, exec.workers() * columns), std::int64_t(0));
+    }
+    exec.for_rows(x.rows(), rows.bytes(), workspace,
+                  detail::RouteRow<Selection, gate::rows_of_t<Gate>, Needs, Logit, Memory>{
+                      selection_, gate::rows_of(gate_), rows, x, options, routing, partial, sequences});
+    if (collect)
+      exec.reduce_columns(MatrixView<std::int64_t const, Memory>(partial, exec.workers(), columns),
+                          VectorView<std::int64_t, Memory>(load.data(), columns));
+  }
+
+  /// d loss / d logits [T, E] (overwritten; padding rows get 0) from the gradients in `gradient`, for the ids that route_into chose.
+  /// Scores are computed again from the logits. The bias has no gradient. Formulas: docs/strategies.md, "Gradients".
+  template <execution Exec, matrix_like Logits, class Real, class Memory>
+  void backward_into(Exec const& exec, Logits const& logits, RowOptions<Memory> options,
+                     MatrixView<ExpertId const, Memory> expert_ids, RouterGradient<Real, Memory> gradient,
+                     MatrixView<Real, Memory> d_logits, WorkspaceView<Memory> workspace) const {
+    auto const x = as_matrix(logits);
+    using Logit = element_of<Logits const&>;
+    static_assert(reachable_from<Memory, Exec> && reachable_from<typename decltype(x)::memory, Exec>,
+                  "moebal: this execution cannot read this memory: give host views to a host execution and device views to a device execution");
+    static_assert(std::same_as<Real, compute_t<Logit>>,
+                  "moebal: gradients of double logits are double, gradients of all other logits are float");
+    Index const sequences = check(x, options);
+    require_equal("d_logits [T, E], rows", x.rows(), d_logits.rows());
+    require_equal("d_logits [T, E], columns", x.cols(), d_logits.cols());
+    if (gradient.d_weights.cols() > 0) {
+      require_equal("expert_ids [T, K], rows", x.rows(), expert_ids.rows());
+      require_equal("expert_ids [T, K], columns", top_k, expert_ids.cols());
+      require_equal("d_weights [T, K], rows", x.rows(), gradient.d_weights.rows());
+      require_equal("d_weights [T, K], columns", top_k, gradient.d_weights.cols());
+    }
+    if (gradient.slopes.cols() > 0) {
+      require_equal("slopes [S, E], rows", sequences, gradient.slopes.rows());
+      require_equal("slopes [S, E], columns", x.cols(), gradient.slopes.cols());
+    }
+    if (gradient.z_slopes.size() > 0) require_equal("z_slopes [S]", sequences, gradient.z_slopes.size());
+    auto const rows = scratch<Real>(x.cols());
+    exec.for_rows(x.rows(), rows.bytes(), workspace,
+                  detail::BackwardRow<gate::rows_of_t<Gate>, Logit, Memory>{gate::rows_of(gate_), rows, x, options, expert_ids,
+                                                                            gradient, d_logits, sequences});
+  }
+
+  /// route_into with memory of its own, without statistics.
+  template <execution Exec, matrix_like Logits>
+  auto route(Exec const& exec, Logits const& logits, RowOptions<> options = {}) const {
+    return route_with<stats::None>(exec, logits, options).first;
+  }
+
+  /// route_into with memory of its own: {routing, load}.
+  template <statistic_list Needs, execution Exec, matrix_like Logits>
+  auto route_with(Exec const& exec, Logits const& logits, RowOptions<> options = {}) const {
+    auto const x = as_matrix(logits);
+    using Logit = element_of<Logits const&>;
+    Index const sequences = check(x, options);
+    std::pair<Routing<compute_t<Logit>>, Load<Needs>> result{{x.rows(), top_k}, {sequences, x.cols()}};
+    Workspace workspace(workspace_bytes<Needs, Logit>(exec, x.rows(), x.cols(), sequences));
+    route_into<Needs>(exec, x, options, result.first.view(), result.second.view(), WorkspaceView<HostMemory>(workspace));
+    return result;
+  }
+
+private:
+
+  template <class Real> detail::RowScratch<Real> scratch(Index experts) const {
+    return {experts, top_k, selection_.scratch_words(experts)};
+  }
+
+  // Everything that can be refused, before any work. Returns the number of sequences.
+  template <class X, class Memory> Index check(X const& x, RowOptions<Memory> const& options) const {
+    require_at_least("E, the columns of logits [T, E]", 1, x.cols());
+    require_within("E, the columns of logits [T, E]", 1, 0x7ffffffe, x.cols());
+    selection_.check(x.cols());
+    if (!options.bias.empty()) require_equal("bias [E]", x.cols(), options.bias.size());
+    if (!options.padding.empty()) require_equal("padding [T]", x.rows(), options.padding.size());
+    if (options.segments.empty()) return 1;
+    require_at_least("segments [S + 1], entries", 2, options.segments.size());
+    if constexpr (std::same_as<Memory, HostMemory>) {
+      require_equal("segments [S + 1], first entry", 0, options.segments[0]);
+      require_equal("segments [S + 1], last entry (T)", x.rows(), options.segments[options.segments.size() - 1]);
+      for (Index s = 1; s < options.segments.size(); ++s)
+        require_at_least("segments [S + 1], each entry after the one before it", options.segments[s - 1], options.segments[s]);
+    }
+    return options.segments.size() - 1;
+  }
+
+  Selection selection_{};
+  Gate gate_{};
+};
+
+} // namespace moebal

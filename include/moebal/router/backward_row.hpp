@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// Pulling gradients back through one row, written once for every machine.
+
+#include "../core/routing.hpp"
+#include "../gate/row.hpp"
+#include "../gate/z_loss.hpp"
+#include "row_scratch.hpp"
+
+namespace moebal {
+
+/// What Router::backward_into is given. Every part may stay empty.
+template <class Real = float, class Memory = HostMemory> struct RouterGradient {
+  MatrixView<Real const, Memory> d_weights{}; // [T, K] d loss / d weights
+  MatrixView<Real const, Memory> slopes{};    // [S, E] d loss / d (sum of the normalised scores of each sequence)
+  VectorView<Real const, Memory> z_slopes{};  // [S] d loss / d (sum of the squared logsumexps of each sequence)
+};
+
+namespace detail {
+
+template <class Gate, class Logit, class Memory> struct BackwardRow {
+  using real = compute_t<Logit>;
+
+  Gate gate;
+  RowScratch<real> scratch;
+  MatrixView<Logit const, Memory> logits;
+  RowOptions<Memory> options;
+  MatrixView<ExpertId const, Memory> expert_ids;
+  RouterGradient<real, Memory> gradient;
+  MatrixView<real, Memory> d_logits;
+  Index sequences;
+
+  template <class Lanes> MOEBAL_FN void operator()(Lanes lanes, std::byte* memory, Index, Index t) const {
+    Index const experts = logits.cols();
+    real* const d = d_logits.row(t);
+    lanes.each_one(experts, [=](Index e) { d[e] = 0; });
+    if (!options.padding.empty() && options.padding[t] != 0) return;
+
+    auto const x = LogitRow<Logit>{logits.row(t)};
+    Index const sequence = sequences == 1 ? 0 : sequence_of(options.segments.data(), sequences, t);
+    if (gradient.d_weights.cols() > 0)
+      gate.weigh_backward(lanes, x, experts, expert_ids.row(t), scratch.top_k, gradient.d_weights.row(t), scratch.reals(memory), d);
+    if (gradient.slopes.cols() > 0) gate.balance().backward(lanes, x, experts, gradient.slopes.row(sequence), d);
+    if (gradient.z_slopes.size() > 0) gate::z_backward(lanes, x, experts, gradient.z_slopes[sequence], d);
+  }
+};
+
+} // namespace detail
+} // namespace moebal
