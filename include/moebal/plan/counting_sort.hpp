@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// The one sort that plans are made of: stable, into few bins, with for_each and exclusive_scan alone. Items are cut into
+// chunks; each chunk counts its items into a private row, the rows are summed over the chunks of each bin, and each chunk
+// then places its items in order. The result does not depend on the cut, hence neither on threads nor machine.
+
+#include "../core/workspace.hpp"
+
+#include <cstdint>
+
+namespace moebal::detail {
+
+/// Chunks that `items` are cut into: one for each worker of a host, many small ones on a device.
+template <class Exec> Index sort_chunks(Exec const& exec, Index items) {
+  constexpr bool host = std::same_as<typename Exec::memory, HostMemory>;
+  Index const most = host ? Index(exec.workers()) : 1024;
+  Index const wanted = items / (host ? 4096 : 256);
+  return wanted < 1 ? 1 : wanted > most ? (most < 1 ? 1 : most) : wanted;
+}
+
+/// Items [items * c / chunks, items * (c + 1) / chunks) without overflow for up to 2^53 items.
+struct Cut {
+  Index items;
+  Index chunks;
+  MOEBAL_FN Index first(Index c) const { return items / chunks * c + (c < items % chunks ? c : items % chunks); }
+};
+
+/// Bin(i) is in [0, bins), or negative for an item that goes nowhere.
+template <class Bin> struct CountChunk {
+  Bin bin;
+  Cut cut;
+  Index bins;
+  Index* table; // [chunks, bins]
+  MOEBAL_FN void operator()(Index c) const {
+    Index* const row = table + c * bins;
+    for (Index b = 0; b < bins; ++b) row[b] = 0;
+    Index const end = cut.first(c + 1);
+    for (Index i = cut.first(c); i < end; ++i) {
+      Index const b = bin(i);
+      if (b >= 0) ++row[b];
+    }
+  }
+};
+
+/// Turns each chunk's count into the number of items of that bin before the chunk. Called for bins + 1 bins: the last
+/// one makes the scan that follows end with the total.
+struct SumChunks {
+  Index chunks;
+  Index bins;
+  Index limit;
+  Index* table;
+  Index* sizes; // [bins + 1] min(count, limit), then 0
+  Index* all;   // [bins] the counts, or null
+  Index* kept;  // [bins] min(count, limit), or null
+  MOEBAL_FN void operator()(Index b) const {
+    if (b == bins) {
+      sizes[b] = 0;
+      return;
+    }
+    Index sum = 0;
+    for (Index c = 0; c < chunks; ++c) {
+      Index const n = table[c * bins + b];
+      table[c * bins + b] = sum;
+      sum += n;
+    }
+    Index const size = sum < limit ? sum : limit;
+    sizes[b] = size;
+    if (all) all[b] = sum;
+    if (kept) kept[b] = size;
+  }
+};
+
+/// put(i, position): position is no_slot for an item of no bin, or past the limit of its bin.
+template <class Bin, class Put> struct PlaceChunk {
+  Bin bin;
+  Put put;
+  Cut cut;
+  Index bins;
+  Index limit;
+  Index* table;
+  Index const* offsets;
+  MOEBAL_FN void operator()(Index c) const {
+    Index* const row = table + c * bins;
+    Index const end = cut.first(c + 1);
+    for (Index i = cut.first(c); i < end; ++i) {
+      Index const b = bin(i);
+      Index position = no_slot;
+      if (b >= 0) {
+        Index const rank = row[b]++;
+        if (rank < limit) position = offsets[b] + rank;
+      }
+      put(i, position);
+    }
+  }
+};
+
+template <class Exec> std::size_t counting_sort_bytes(Exec const& exec, Index items, Index bins) {
+  return WorkspaceView<>::bytes_for<Index>(sort_chunks(exec, items) * bins);
+}
+
+/// Sorts items [0, items) into bins, at most `limit` into each (the first ones).
+/// @param offsets  [bins + 1] out: first position of each bin, then the number of positions
+/// @param table    counting_sort_bytes(exec, items, bins) of scratch
+/// Cost: two passes over the items, O(chunks * bins) besides; three or four launches.
+template <class Exec, class Bin, class Put>
+void counting_sort(Exec const& exec, Index items, Index bins, Index limit, Bin bin, Put put,
+                   VectorView<Index, typename Exec::memory> offsets, Index* table, Index* all = nullptr,
+                   Index* kept = nullptr) {
+  Cut const cut{items, sort_chunks(exec, items)};
+  exec.for_each(cut.chunks, CountChunk<Bin>{bin, cut, bins, table});
+  exec.for_each(bins + 1, SumChunks{cut.chunks, bins, limit, table, offsets.data(), all, kept});
+  exec.exclusive_scan(offsets);
+  exec.for_each(cut.chunks, PlaceChunk<Bin, Put>{bin, put, cut, bins, limit, table, offsets.data()});
+}
+
+} // namespace moebal::detail
