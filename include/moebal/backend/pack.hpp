@@ -86,7 +86,8 @@ template <class T, int W> inline Pack<T, W> iota(T first) {
 template <class T, int W> inline auto load(T const* p, PackAt<W> e) {
   if constexpr (sizeof(T) == 8) {
     Twin<T, W> r;
-    __builtin_memcpy(&r, p + e.first, sizeof(r));
+    __builtin_memcpy(&r.low.v, p + e.first, sizeof(r.low.v));
+    __builtin_memcpy(&r.high.v, p + e.first + W / 2, sizeof(r.high.v));
     return r;
   } else {
     Pack<T, W> r;
