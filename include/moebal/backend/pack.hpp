@@ -147,7 +147,8 @@ template <int W> struct Ops<Pack<float, W>> {
   }
   static V sqrt(V x) {
 #if defined(__AVX512F__)
-    if constexpr (W == 16) return V(typename V::native(_mm512_sqrt_ps(__m512(x.v))));
+    // The masked form, because g++ 12 warns of the undefined operand inside the plain one.
+    if constexpr (W == 16) return V(typename V::native(_mm512_maskz_sqrt_ps(__mmask16(-1), __m512(x.v))));
 #endif
 #if defined(__AVX2__) && defined(__FMA__)
     if constexpr (W == 8) return V(typename V::native(_mm256_sqrt_ps(__m256(x.v))));
