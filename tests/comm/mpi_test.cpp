@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Each rank of mpirun runs every case. A case that fails on one rank would leave the others waiting, so it ends the
+// job.
+#include "support/test.hpp"
+
+#include "comm/conformance.hpp"
+#include <moebal/comm/mpi.hpp>
+#include <moebal/communicator.hpp>
+
+#include <cstdint>
+#include <exception>
+#include <iostream>
+#include <memory>
+#include <string>
+#include <vector>
+
+using namespace moebal;
+
+namespace {
+
+using Comm = Communicator<Mpi>;
+
+template <class F> void on_all_ranks(F&& f) {
+  try {
+    f();
+  } catch (std::exception const& error) {
+    int rank = 0;
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    std::cerr << "rank " << rank << ": " << error.what() << std::endl;
+    MPI_Abort(MPI_COMM_WORLD, 1);
+  }
+}
+
+// Before main, so before MPI_Init.
+bool const refused_before_init = [] {
+  try {
+    Mpi{MPI_COMM_WORLD};
+  } catch (StateError const& error) {
+    return std::string(error.what()).find("MPI_Init") != std::string::npos;
+  }
+  return false;
+}();
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(comm_mpi)
+
+BOOST_AUTO_TEST_CASE(conforms) {
+  on_all_ranks([] { conformance(Comm(Mpi(MPI_COMM_WORLD))); });
+}
+
+BOOST_AUTO_TEST_CASE(conforms_on_a_part_of_the_ranks) {
+  on_all_ranks([] {
+    int rank = 0;
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    MPI_Comm part = MPI_COMM_NULL;
+    MPI_Comm_split(MPI_COMM_WORLD, rank % 2, -rank, &part); // and in another order
+    {
+      Comm const comm{Mpi(part)};
+      MPI_Comm_free(&part); // the duplicate is ours
+      conformance(comm);
+    }
+  });
+}
+
+BOOST_AUTO_TEST_CASE(ranks_of_one_machine_share_a_node) {
+  on_all_ranks([] {
+    Comm const comm{Mpi(MPI_COMM_WORLD)};
+    MPI_Comm node = MPI_COMM_NULL;
+    MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
+    int together = 0;
+    MPI_Comm_size(node, &together);
+    MPI_Comm_free(&node);
+    Index same = 0;
+    for (Index r = 0; r < comm.size(); ++r) same += comm.node_of(r) == comm.node_of(comm.rank());
+    BOOST_TEST(same == together);
+  });
+}
+
+BOOST_AUTO_TEST_CASE(two_communicators_do_not_meet) {
+  on_all_ranks([] {
+    Comm const one{Mpi(MPI_COMM_WORLD)}, other{Mpi(MPI_COMM_WORLD)};
+    std::vector<std::int64_t> a{1}, b{10};
+    auto first = one.start_all_reduce_sum(a);
+    auto second = other.start_all_reduce_sum(b);
+    second.wait();
+    first.wait();
+    BOOST_TEST(a[0] == one.size());
+    BOOST_TEST(b[0] == 10 * one.size());
+  });
+}
+
+BOOST_AUTO_TEST_CASE(a_copy_and_a_request_keep_the_duplicate_alive) {
+  on_all_ranks([] {
+    auto first = std::make_unique<Comm>(Mpi(MPI_COMM_WORLD));
+    std::vector<float> values{1.0f};
+    auto request = first->start_all_reduce_sum(values);
+    Index const ranks = first->size();
+    first.reset();
+    request.wait();
+    BOOST_TEST(values[0] == float(ranks));
+  });
+}
+
+BOOST_AUTO_TEST_CASE(misuse_is_refused) {
+  BOOST_TEST(refused_before_init);
+  BOOST_CHECK_THROW(Mpi{MPI_COMM_NULL}, CommError);
+  on_all_ranks([] {
+    Comm const comm{Mpi(MPI_COMM_WORLD)};
+    std::int64_t one = 1;
+    Index const many = Index(1) << 31;
+    // Nothing is read: the refusal comes first.
+    BOOST_CHECK_THROW(comm.all_reduce_sum(VectorView<std::int64_t>(&one, many)), ShapeError);
+    float real = 1;
+    BOOST_CHECK_THROW(comm.all_reduce_sum(VectorView<float>(&real, many)), ShapeError);
+    VectorView<float> const mine(&real, many), all(&real, many * comm.size());
+    BOOST_CHECK_THROW(comm.all_gather(mine, all), ShapeError);
+    std::vector<Index> const rows(std::size_t(comm.size()), many);
+    MatrixView<float> const matrix(&real, many * comm.size(), 1);
+    BOOST_CHECK_THROW(comm.all_to_all_v(matrix, rows, matrix, rows), ShapeError);
+    std::vector<Index> const none(std::size_t(comm.size()), 0);
+    MatrixView<float> const wide(&real, 0, many);
+    BOOST_CHECK_THROW(comm.all_to_all_v(wide, none, wide, none), ShapeError);
+    comm.barrier();
+  });
+}
+
+BOOST_AUTO_TEST_CASE(an_error_of_mpi_has_its_words) {
+  BOOST_CHECK_EXCEPTION(detail::require_mpi(MPI_ERR_TRUNCATE, "MPI_Wait"), CommError, [](CommError const& error) {
+    std::string const text = error.what();
+    return text.starts_with("moebal: MPI_Wait: ") && text.find("trunc") != std::string::npos;
+  });
+  int flag = 0;
+  BOOST_CHECK_NO_THROW(detail::require_mpi(MPI_Initialized(&flag), "MPI_Initialized"));
+}
+
+BOOST_AUTO_TEST_CASE(errors_on_the_duplicate_do_not_change_the_handler_of_the_users_communicator) {
+  Comm const comm{Mpi(MPI_COMM_WORLD)};
+  MPI_Errhandler handler = MPI_ERRHANDLER_NULL;
+  MPI_Comm_get_errhandler(MPI_COMM_WORLD, &handler);
+  BOOST_CHECK(handler == MPI_ERRORS_ARE_FATAL);
+  MPI_Errhandler_free(&handler);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
