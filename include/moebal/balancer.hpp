@@ -93,12 +93,14 @@ public:
   /// Loss and slopes of micro-batch g. Never collective; may be asked again.
   Terms<Real> terms(Index g) {
     require_observed("terms", g, Scope::accumulate);
-    terms_.clear(step_.sequences(g), Traits::has_slopes ? shape_.experts : 0, Traits::has_z_slopes);
+    Index const sequences = step_.sequences(g); // may be 0
+    terms_.clear(sequences, Traits::has_slopes ? shape_.experts : 0, Traits::has_z_slopes);
     for (Index w = 0; w < step_.windows(g); ++w) {
       auto const wide = window(g, w);
       rules_.each([&]<class R>(R const& rule) {
         detail::window_of<R> const narrow(wide);
         if constexpr (loss_rule<R>) terms_.loss += rule.value(narrow);
+        if (w >= sequences) return;
         if constexpr (score_rule<R>)
           for (Index e = 0; e < shape_.experts; ++e) terms_.slopes[std::size_t(w * shape_.experts + e)] += rule.slope(narrow, e);
         if constexpr (square_rule<R>) terms_.z_slopes[std::size_t(w)] += rule.z_slope(narrow);

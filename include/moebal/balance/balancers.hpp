@@ -85,7 +85,7 @@ public:
   void restore(std::istream& in) {
     auto read = all_; // so that a refusal of the second leaves the first as it was
     std::apply([&](auto&... b) { (b.restore(in), ...); }, read);
-    all_ = std::move(read);
+    all_ = read; // element by element: views of the bias stay valid
   }
 
 private:

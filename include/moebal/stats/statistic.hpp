@@ -56,7 +56,7 @@ template <class... Statistic> struct List {
   template <class S> static constexpr bool has = (std::same_as<S, Statistic> || ...);
 
   /// int64 slots of one row for E experts.
-  MOEBAL_FN static constexpr Index slots(Index experts) { return (header + ... + Statistic::slots(experts)); }
+  MOEBAL_FN static constexpr Index slots([[maybe_unused]] Index experts) { return (header + ... + Statistic::slots(experts)); }
 
   /// First slot of S.
   template <class S>
