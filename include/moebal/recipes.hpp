@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// Routers of published models, with the shapes they are used at. router() is a value to copy and change:
+//   auto router = moebal::recipes::DeepSeekV3::router();
+// Numbers come from the models' configuration files and from the conversion tests of Megatron-Bridge and NeMo Automodel.
+
+#include "gate/sigmoid.hpp"
+#include "gate/softmax.hpp"
+#include "gate/sqrt_softplus.hpp"
+#include "router.hpp"
+#include "select/group_limited_top_k.hpp"
+#include "select/top_k.hpp"
+
+namespace moebal {
+
+/// Whether a model adds a trained or balanced bias [E] to the scores for selection.
+enum class SelectionBias { None, PerExpert };
+
+namespace recipes {
+
+namespace detail {
+/// The softmax family. `normalise`: whether the K weights of a token sum to 1.
+template <int K, Index E, Index D, Normalise normalise, int scale_percent = 100> struct SoftmaxRecipe {
+  static constexpr Index experts = E, top_k = K, hidden = D;
+  static constexpr SelectionBias bias = SelectionBias::None;
+  static constexpr auto router() { return Router{TopK<K>{}, Softmax{.normalise = normalise, .scale = scale_percent / 100.0f}}; }
+};
+/// Softmax over the K kept logits.
+template <int K, Index E, Index D> struct OverChosenRecipe {
+  static constexpr Index experts = E, top_k = K, hidden = D;
+  static constexpr SelectionBias bias = SelectionBias::None;
+  static constexpr auto router() { return Router{TopK<K>{}, SoftmaxOverChosen{}}; }
+};
+/// The sigmoid family with a selection bias and weights that sum to the scale.
+template <int K, Index E, Index D, int scale_per_mille = 1000> struct SigmoidRecipe {
+  static constexpr Index experts = E, top_k = K, hidden = D;
+  static constexpr SelectionBias bias = SelectionBias::PerExpert;
+  static constexpr auto router() { return Router{TopK<K>{}, Sigmoid{.scale = scale_per_mille / 1000.0f}}; }
+};
+/// The same within the 4 best of 8 groups, each ranked by its best two.
+template <int K, Index E, Index D, int scale_per_mille = 1000> struct GroupedSigmoidRecipe {
+  static constexpr Index experts = E, top_k = K, hidden = D;
+  static constexpr SelectionBias bias = SelectionBias::PerExpert;
+  static constexpr auto router() {
+    return Router{GroupLimitedTopK<K>{.groups = 8, .kept = 4}, Sigmoid{.scale = scale_per_mille / 1000.0f}};
+  }
+};
+/// One expert a token, weighed by its sigmoid (which the model applies to the expert's input).
+template <Index E, Index D> struct Llama4Recipe {
+  static constexpr Index experts = E, top_k = 1, hidden = D;
+  static constexpr SelectionBias bias = SelectionBias::None;
+  static constexpr auto router() { return Router{TopK<1>{}, Sigmoid{.normalise = Normalise::None}}; }
+};
+} // namespace detail
+
+// Softmax over all experts.
+struct Switch : detail::SoftmaxRecipe<1, 128, 768, Normalise::None> {};       // Switch-base-128, arXiv 2101.03961
+struct Mixtral : detail::SoftmaxRecipe<2, 8, 4096, Normalise::OverChosen> {}; // Mixtral 8x7B
+struct Jamba : detail::SoftmaxRecipe<2, 16, 4096, Normalise::None> {};
+struct Qwen15 : detail::SoftmaxRecipe<4, 60, 2048, Normalise::None> {};       // Qwen1.5-MoE-A2.7B
+struct Qwen3 : detail::SoftmaxRecipe<8, 128, 2048, Normalise::OverChosen> {}; // Qwen3-30B-A3B; 235B-A22B has D = 4096
+struct Qwen3Next : detail::SoftmaxRecipe<10, 512, 2048, Normalise::OverChosen> {};
+struct DeepSeekMoE : detail::SoftmaxRecipe<6, 64, 2048, Normalise::None> {}; // 16B, and V2-Lite; arXiv 2401.06066
+struct OLMoE : detail::SoftmaxRecipe<8, 64, 2048, Normalise::None> {};
+
+/// DeepSeek-V2 236B (arXiv 2405.04434): the 3 best of 8 devices by their best expert.
+struct DeepSeekV2 {
+  static constexpr Index experts = 160, top_k = 6, hidden = 5120;
+  static constexpr SelectionBias bias = SelectionBias::None;
+  static constexpr auto router() {
+    return Router{GroupLimitedTopK<6>{.groups = 8, .kept = 3, .score = GroupScore::Max}, Softmax{.scale = 16}};
+  }
+};
+
+// Softmax over the chosen experts. gpt-oss has a bias in its gate product, which is part of the logits.
+struct GptOss20B : detail::OverChosenRecipe<4, 32, 2880> {};
+struct GptOss : detail::OverChosenRecipe<4, 128, 2880> {}; // gpt-oss-120b
+
+// Sigmoid, selection bias.
+struct DeepSeekV3 : detail::GroupedSigmoidRecipe<8, 256, 7168, 2500> {}; // and R1; arXiv 2412.19437
+struct Ling2Mini : detail::GroupedSigmoidRecipe<8, 256, 2048> {};
+struct KimiK2 : detail::SigmoidRecipe<8, 384, 7168, 2827> {};
+struct KimiK3 : detail::SigmoidRecipe<16, 896, 7168> {};
+struct Glm45 : detail::SigmoidRecipe<8, 160, 5120, 2500> {};
+struct MiniMaxM2 : detail::SigmoidRecipe<8, 256, 3072> {};
+struct MiMoV2Flash : detail::SigmoidRecipe<8, 256, 4096> {};
+struct Nemotron3Nano : detail::SigmoidRecipe<6, 128, 2688, 2500> {};
+struct Nemotron3Super : detail::SigmoidRecipe<22, 512, 4096, 5000> {}; // Ultra: D = 8192
+struct Llama4Scout : detail::Llama4Recipe<16, 5120> {};
+struct Llama4Maverick : detail::Llama4Recipe<128, 5120> {};
+
+/// DeepSeek-V4 (arXiv 2606.19348) after its first three layers, which route by a table of token ids.
+struct DeepSeekV4 {
+  static constexpr Index experts = 256, top_k = 6, hidden = 4096;
+  static constexpr SelectionBias bias = SelectionBias::PerExpert;
+  static constexpr auto router() { return Router{TopK<6>{}, SqrtSoftplus{.scale = 1.5f}}; }
+};
+
+} // namespace recipes
+} // namespace moebal
