@@ -85,7 +85,7 @@ public:
   }
 
   /// d loss / d logits [T, E] (overwritten; padding rows get 0) from the gradients in `gradient`, for the ids that route_into chose.
-  /// Scores are computed again from the logits. The bias has no gradient. Formulas: docs/strategies.md, "Gradients".
+  /// Scores are computed again from the logits. The bias has no gradient. Formulas: docs/gradients.md.
   template <execution Exec, matrix_like Logits, class Real, class Memory>
   void backward_into(Exec const& exec, Logits const& logits, RowOptions<Memory> options,
                      MatrixView<ExpertId const, Memory> expert_ids, RouterGradient<Real, Memory> gradient,
