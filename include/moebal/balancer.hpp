@@ -95,6 +95,7 @@ public:
     require_observed("terms", g, Scope::accumulate);
     Index const sequences = step_.sequences(g); // may be 0
     terms_.clear(sequences, Traits::has_slopes ? shape_.experts : 0, Traits::has_z_slopes);
+    if constexpr (!has_loss) return terms_.view();
     for (Index w = 0; w < step_.windows(g); ++w) {
       auto const wide = window(g, w);
       rules_.each([&]<class R>(R const& rule) {
