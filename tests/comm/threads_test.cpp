@@ -78,7 +78,7 @@ struct Outcome {
     return "";
   }
 };
-template <class F> Outcome outcome(Index ranks, F&& f, std::chrono::milliseconds timeout = 60s) {
+template <class F> Outcome outcome(Index ranks, F&& f, std::chrono::milliseconds timeout = 20s) {
   std::vector<std::string> seen(static_cast<std::size_t>(ranks));
   std::vector<char> comm_error(static_cast<std::size_t>(ranks));
   Outcome result;
