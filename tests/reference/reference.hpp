@@ -120,14 +120,24 @@ struct Groups {
   std::size_t sum_of = 2; // a group is worth the sum of its best sum_of keys; 1: its maximum
 };
 
-/// The groups that may be chosen from, in ascending order.
-inline Ids kept_groups(Row const& keys, Groups const& g) {
+/// What each group is worth. A NaN member counts as -inf; a group of NaN alone is worth NaN, which ranks last.
+inline Row group_worths(Row const& keys, Groups const& g) {
   std::size_t const size = keys.size() / g.groups;
   Row worth(g.groups, 0);
   for (std::size_t i = 0; i < g.groups; ++i) {
-    Row const members(keys.begin() + long(i * size), keys.begin() + long((i + 1) * size));
-    for (int m : top_k(members, std::min(g.sum_of, size))) worth[i] += members[std::size_t(m)];
+    Row members(keys.begin() + long(i * size), keys.begin() + long((i + 1) * size));
+    Ids const best = top_k(members, std::min(g.sum_of, size));
+    bool const only_nan = std::isnan(members[std::size_t(best[0])]);
+    for (double& m : members)
+      if (std::isnan(m) && !only_nan) m = -std::numeric_limits<double>::infinity();
+    for (int m : best) worth[i] += members[std::size_t(m)];
   }
+  return worth;
+}
+
+/// The groups that may be chosen from, in ascending order.
+inline Ids kept_groups(Row const& keys, Groups const& g) {
+  Row const worth = group_worths(keys, g);
   Ids kept = top_k(worth, g.kept);
   std::sort(kept.begin(), kept.end());
   return kept;
@@ -337,49 +347,51 @@ inline SwitchLoss switch_loss(std::vector<std::int64_t> const& counts, double co
 enum class Scope { Sequence, MicroBatch, GlobalBatch };
 enum class Accumulation { None, Running, TwoPass };
 
-/// The loss of a whole optimizer step and its slopes. `batch[j][g][s]`: statistics of sequence s of micro-batch g of rank j.
-/// Every rank's loss for micro-batch g is the mean over its sequences (Scope::Sequence) or that of the micro-batch; the step's
-/// loss is the mean over micro-batches and ranks. slopes[j][g][s][e] = ranks * d loss / d score sum: the mean over ranks, and
-/// the sum over micro-batches, of what they give is the gradient of `loss`.
-/// Sequence scope: every sequence is its own window. MicroBatch: the window is the rank's micro-batch, or (Running) its
-/// micro-batches so far, or (TwoPass) all of them. GlobalBatch: the same, over all ranks.
+/// Statistics of a step: batch[j][g][s] are those of sequence s of micro-batch g of rank j.
+using StepSums = std::vector<std::vector<std::vector<Sums>>>;
+
+/// The loss of a whole optimizer step and its slopes. The counts of a window are those of one sequence (Sequence: every sequence
+/// by itself, continued by the same sequence of later micro-batches), of one rank's micro-batch (MicroBatch) or of all ranks'
+/// (GlobalBatch): of micro-batch g alone, of 0..g (Running), or of the whole step (TwoPass). The mean score is over the tokens of
+/// the same reach: of micro-batch g, or (TwoPass) of the step. Losses are averaged over sequences, micro-batches and ranks.
+/// slopes[j][g][s][e]: the mean over ranks, and the sum over micro-batches and sequences, of the gradients they give is that of
+/// `loss`.
 struct StepLoss {
   double loss = 0;
   std::vector<std::vector<std::vector<Row>>> slopes;
 };
-inline StepLoss step_loss(std::vector<std::vector<std::vector<Sums>>> const& batch, Scope scope, Accumulation accumulation,
-                          std::size_t k, double coefficient, bool first_choice = false, bool unbiased = false,
-                          bool divide_by_k = true) {
+inline StepLoss step_loss(StepSums const& batch, Scope scope, Accumulation accumulation, std::size_t k, double coefficient,
+                          bool first_choice = false, bool unbiased = false, bool divide_by_k = true) {
   auto const counts_of = [&](Sums const& s) -> std::vector<std::int64_t> const& {
     return first_choice ? (unbiased ? s.unbiased_first : s.first) : (unbiased ? s.unbiased : s.counts);
   };
-  double const divisor = divide_by_k && !first_choice ? double(k) : 1;
+  double const divisor = divide_by_k && !first_choice ? double(k) : 1, ranks = double(batch.size());
   StepLoss step;
   step.slopes.resize(batch.size());
   for (std::size_t j = 0; j < batch.size(); ++j) {
     std::size_t const micro_batches = batch[j].size();
     for (std::size_t g = 0; g < micro_batches; ++g) {
-      std::size_t const first_g = accumulation == Accumulation::None ? g : 0;
-      std::size_t const end_g = accumulation == Accumulation::TwoPass ? micro_batches : g + 1;
-      Sums window, mine;
-      for (std::size_t rank = 0; rank < batch.size(); ++rank)
-        if (scope == Scope::GlobalBatch || rank == j)
-          for (std::size_t i = first_g; i < end_g; ++i)
-            for (Sums const& s : batch[rank][i]) add(window, s);
-      for (Sums const& s : batch[j][g]) add(mine, s);
-      std::vector<Row> slopes;
-      double loss = 0;
-      for (Sums const& s : batch[j][g]) {
-        bool const alone = scope == Scope::Sequence;
-        SwitchLoss const l = switch_loss(counts_of(alone ? s : window), double(alone ? s.tokens : window.tokens), s.score_sums,
-                                         double(alone ? s.tokens : mine.tokens), divisor, coefficient);
-        double const share = (alone ? 1 / double(batch[j][g].size()) : 1) / double(micro_batches);
-        loss += l.loss * share;
-        slopes.push_back(l.slopes);
-        for (double& x : slopes.back()) x *= share;
+      step.slopes[j].emplace_back();
+      std::size_t const sequences = batch[j][g].size();
+      for (std::size_t s = 0; s < sequences; ++s) {
+        auto const pool = [&](std::size_t from, std::size_t to) { // everything in reach of micro-batches [from, to)
+          Sums sum;
+          for (std::size_t rank = 0; rank < batch.size(); ++rank)
+            for (std::size_t i = from; i < to; ++i)
+              for (std::size_t q = 0; q < batch[rank][i].size(); ++q)
+                if ((scope == Scope::GlobalBatch || rank == j) && (scope != Scope::Sequence || q == s)) add(sum, batch[rank][i][q]);
+          return sum;
+        };
+        bool const two_pass = accumulation == Accumulation::TwoPass;
+        Sums const window = pool(accumulation == Accumulation::None ? g : 0, two_pass ? micro_batches : g + 1);
+        Sums const mean = two_pass ? window : pool(g, g + 1);
+        double const share = (scope == Scope::GlobalBatch ? ranks : 1) / (two_pass ? 1 : double(micro_batches)) /
+                             (scope == Scope::Sequence ? double(sequences) : 1);
+        SwitchLoss const l = switch_loss(counts_of(window), double(window.tokens), batch[j][g][s].score_sums, double(mean.tokens),
+                                         divisor, coefficient * share);
+        step.loss += l.loss / ranks;
+        step.slopes[j][g].push_back(l.slopes);
       }
-      step.loss += loss / double(batch.size());
-      step.slopes[j].push_back(slopes);
     }
   }
   return step;
