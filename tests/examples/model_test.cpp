@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+// The hand-written backward pass of the example's model, with moebal's router and dispatch inside, against central
+// differences in double. The score slopes stand for a balancing loss whose counts are held constant.
+
+#include "support/test.hpp"
+
+#include "../../examples/train_moe_lm/gate_router.hpp"
+#include "../../examples/train_moe_lm/model.hpp"
+
+#include <array>
+
+namespace {
+
+using namespace train;
+
+struct TinyModel {
+  ModelShape shape{.experts = 5, .top_k = 2, .width = 6, .expert_width = 3, .recent = 3, .recent_width = 2, .bag_width = 4};
+  std::string text;
+  Vector<double> weights;
+  std::vector<double> slopes = std::vector<double>(5);
+  Batch batch{.domain = 0, .window = {.context = 7, .length = 5}, .windows = {}};
+
+  TinyModel() {
+    initialise(shape, 3, weights);
+    Random random{9};
+    for (int i = 0; i < 64; ++i) text += char(random.below(256));
+    for (double& s : slopes) s = 0.01 * random.normal();
+    for (int i : {0, 17, 40}) batch.windows.push_back(reinterpret_cast<std::uint8_t const*>(text.data()) + i);
+  }
+
+  /// The loss; with a gradient, that too.
+  double loss(GateRouter<double>& router, Activations<double>& a, Vector<double>* gradient = nullptr) {
+    Parameters<double> const p(shape, weights.data());
+    embed(shape, p, batch, a);
+    a.routing = moebal::Routing<double>(batch.tokens(), shape.top_k);
+    moebal::Load<Scored> load(1, shape.experts);
+    router.route(a.logits, {}, a.routing.view(), load.view());
+    a.dispatch.group(std::as_const(a.routing).expert_ids(), shape.experts);
+    double loss = predict(shape, p, a);
+    for (Index e = 0; e < shape.experts; ++e)
+      loss += slopes[std::size_t(e)] * double(load.get<moebal::stats::ScoreSums>()[e]) / moebal::stats::score_one<double>;
+    if (gradient) {
+      gradient->setZero(weights.size());
+      Parameters<double> g(shape, gradient->data());
+      predict_backward(shape, p, 1.0, a, g);
+      a.d_logits.resize(a.logits.rows(), a.logits.cols());
+      router.backward(a.logits, {}, std::as_const(a.routing).expert_ids(),
+                      {.d_weights = a.d_weights, .slopes = {slopes.data(), 1, shape.experts}, .z_slopes = {}}, a.d_logits);
+      embed_backward(shape, p, a, g);
+    }
+    return loss;
+  }
+};
+
+void check_gradient(GateKind gate) {
+  TinyModel model;
+  auto const router = make_router<double>(gate, model.shape.top_k);
+  Activations<double> a;
+  Vector<double> gradient;
+  model.loss(*router, a, &gradient);
+  std::vector<moebal::ExpertId> const chosen(a.routing.expert_ids().data(), a.routing.expert_ids().data() + 30);
+
+  // Every weight of the layers, and the embeddings of bytes that occur.
+  Index checked = 0;
+  for (Index i = 0; i < model.weights.size(); ++i) {
+    double const before = model.weights[i], h = 1e-5;
+    if (gradient[i] == 0 && i % 7 != 0) continue;
+    model.weights[i] = before + h;
+    double const up = model.loss(*router, a);
+    bool const same_up = std::equal(chosen.begin(), chosen.end(), a.routing.expert_ids().data());
+    model.weights[i] = before - h;
+    double const down = model.loss(*router, a);
+    bool const same_down = std::equal(chosen.begin(), chosen.end(), a.routing.expert_ids().data());
+    model.weights[i] = before;
+    if (!same_up || !same_down) continue; // a choice changed in between: the loss has a step there
+    double const numeric = (up - down) / (2 * h);
+    BOOST_TEST_INFO("weight " << i);
+    BOOST_TEST(std::abs(numeric - gradient[i]) <= 1e-6 * (1 + std::abs(numeric)));
+    ++checked;
+  }
+  BOOST_TEST(checked > 600);
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(examples_model)
+
+BOOST_AUTO_TEST_CASE(gradient_with_the_softmax_gate) { check_gradient(GateKind::Softmax); }
+BOOST_AUTO_TEST_CASE(gradient_with_the_sigmoid_gate) { check_gradient(GateKind::Sigmoid); }
+
+BOOST_AUTO_TEST_SUITE_END()
