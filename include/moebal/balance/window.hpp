@@ -4,7 +4,10 @@
 // What a balancing rule sees: integer sums over two sets of tokens, and nothing else. The load window is as wide as the
 // scope; the score window holds the tokens whose gradient is wanted.
 
+#include "../stats/counts.hpp"
 #include "../stats/load.hpp"
+#include "../stats/log_sum_exp_squares.hpp"
+#include "../stats/score_sums.hpp"
 
 #include <type_traits>
 

@@ -4,11 +4,8 @@
 // Routing one row, written once for every machine.
 
 #include "../core/routing.hpp"
-#include "../gate/row.hpp"
-#include "../gate/softmax_row.hpp"
-#include "../select/rounds.hpp"
 #include "../select/selection.hpp"
-#include "../stats/statistic.hpp"
+#include "row_facts.hpp"
 #include "row_scratch.hpp"
 
 namespace moebal {
@@ -63,7 +60,10 @@ template <class Selection, class Gate, class Needs, class Logit, class Memory> s
       auto const w = load(static_cast<real const*>(weights), k);
       store(weights, k, math::keep_nan(w, w));
     });
-    if (partial != nullptr) collect(lanes, x, ids, weights, memory, worker, t);
+    if (partial == nullptr) return;
+    Index const sequence = sequences == 1 ? 0 : sequence_of(options.segments.data(), sequences, t);
+    RowFacts<Gate, Logit> const facts(gate, x, experts, top_k, ids, weights, scratch.words(memory), scratch.spare_ids(memory));
+    Needs::add(lanes, facts, partial + (worker * sequences + sequence) * Needs::slots(experts));
   }
 
 private:
@@ -86,65 +86,6 @@ private:
         store(values, e, value);
         store(words, e, rank_word(biased ? value : z, e));
       });
-    }
-  }
-
-  template <class Lanes, class X>
-  MOEBAL_FN void collect(Lanes lanes, X x, ExpertId const* ids, real const* weights, std::byte* memory, Index worker, Index t) const {
-    Index const experts = logits.cols();
-    constexpr Index top_k = Selection::top_k;
-    Index const sequence = sequences == 1 ? 0 : sequence_of(options.segments.data(), sequences, t);
-    std::int64_t* const sums = partial + (worker * sequences + sequence) * Needs::slots(experts);
-
-    bool const bad = lanes.any(experts, [=](auto e) { return math::is_nan(x(e)); }) ||
-                     lanes.any(top_k, [=](auto k) { return !math::is_finite(load(weights, k)); });
-    lanes.once([=] {
-      sums[Needs::tokens_slot] += 1;
-      sums[Needs::bad_rows_slot] += bad;
-    });
-    count<CountSource::Routed>(lanes, ids, sums);
-    if constexpr (Needs::template has<stats::UnbiasedCounts> || Needs::template has<stats::UnbiasedFirstChoiceCounts>) {
-      Word* const words = scratch.words(memory);
-      ExpertId* const unbiased = reinterpret_cast<ExpertId*>(scratch.chosen(memory)); // K ids fit in 2 K reals
-      lanes.each(experts, [=](auto e) { store(words, e, rank_word(x(e), e)); });
-      select::best_first(lanes, static_cast<Word const*>(words), experts, top_k,
-                         [=](Index k, Word word) { lanes.once([=] { unbiased[k] = id_of(word); }); });
-      count<CountSource::Unbiased>(lanes, static_cast<ExpertId const*>(unbiased), sums);
-    }
-    if constexpr (Needs::template has<stats::ScoreSums>) {
-      std::int64_t* const scores = sums + Needs::template offset<stats::ScoreSums>(experts);
-      auto const balance = gate.balance();
-      auto const row = balance.template open<real>(lanes, x, experts);
-      lanes.each(experts, [=](auto e) {
-        auto const fixed = math::to_fixed(balance.score(row, x(e)), stats::score_one<real>);
-        store(scores, e, load(static_cast<std::int64_t const*>(scores), e) + fixed);
-      });
-    }
-    if constexpr (Needs::template has<stats::LogSumExpSquares>) {
-      double const lse = gate::open_softmax<real>(lanes, x, experts).log_sum_exp();
-      double square = math::mul(lse, lse);
-      square = square < stats::square_limit ? square : stats::square_limit;
-      if (math::is_nan(lse)) square = 0;
-      std::int64_t const whole = std::int64_t(square);
-      std::int64_t const fraction = math::to_fixed(square - double(whole), stats::square_one);
-      std::int64_t* const squares = sums + Needs::template offset<stats::LogSumExpSquares>(experts);
-      lanes.once([=] {
-        squares[0] += whole;
-        squares[1] += fraction;
-      });
-    }
-  }
-
-  template <CountSource source, class Lanes>
-  MOEBAL_FN void count(Lanes lanes, ExpertId const* ids, std::int64_t* sums) const {
-    Index const experts = logits.cols();
-    if constexpr (Needs::template has<stats::CountsOf<Choices::All, source>>) {
-      std::int64_t* const counts = sums + Needs::template offset<stats::CountsOf<Choices::All, source>>(experts);
-      lanes.each_one(Selection::top_k, [=](Index k) { counts[ids[k]] += 1; });
-    }
-    if constexpr (Needs::template has<stats::CountsOf<Choices::First, source>>) {
-      std::int64_t* const counts = sums + Needs::template offset<stats::CountsOf<Choices::First, source>>(experts);
-      lanes.once([=] { counts[ids[0]] += 1; });
     }
   }
 };

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include "statistic.hpp"
+
+namespace moebal {
+
+/// Which of a token's K choices are counted.
+enum class Choices { All, First };
+/// Whose choices are counted: those that were routed, or the plain top-K of the scores without bias and groups.
+enum class CountSource { Routed, Unbiased };
+
+namespace stats {
+
+/// Tokens that chose each expert, [E]. Exact.
+template <Choices choices, CountSource source> struct CountsOf {
+  MOEBAL_FN static constexpr Index slots(Index experts) { return experts; }
+  template <class Lanes, class Facts> MOEBAL_FN static void add(Lanes lanes, Facts const& facts, std::int64_t* counts) {
+    ExpertId const* const ids = source == CountSource::Routed ? facts.ids() : facts.unbiased(lanes);
+    if constexpr (choices == Choices::All)
+      lanes.each_one(facts.top_k(), [=](Index k) { counts[ids[k]] += 1; }); // distinct ids: lanes do not meet
+    else
+      lanes.once([=] { counts[ids[0]] += 1; });
+  }
+};
+using Counts = CountsOf<Choices::All, CountSource::Routed>;
+using FirstChoiceCounts = CountsOf<Choices::First, CountSource::Routed>;
+using UnbiasedCounts = CountsOf<Choices::All, CountSource::Unbiased>;
+using UnbiasedFirstChoiceCounts = CountsOf<Choices::First, CountSource::Unbiased>;
+
+} // namespace stats
+} // namespace moebal
