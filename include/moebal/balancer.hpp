@@ -191,7 +191,8 @@ private:
   }
   void require_observed(char const* what, Index g, Accumulate how) const {
     require_open(what);
-    require_within(std::string(what) + ": micro-batch", 0, step_.micro_batches() - 1, g);
+    if (g < 0 || g >= step_.micro_batches()) // the sentence is only written when it is needed
+      require_within(std::string(what) + ": micro-batch", 0, step_.micro_batches() - 1, g);
     Index const needed = how == Accumulate::TwoPass ? step_.micro_batches() : g + 1;
     if (step_.observed() < needed)
       detail::refuse<StateError>(std::string(what) + " of micro-batch " + std::to_string(g) + ": observed micro-batches",

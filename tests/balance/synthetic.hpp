@@ -3,7 +3,7 @@
 
 // Tokens without a router: what balancing reads of them, made up, and the statistics of any set of them, counted the slow way.
 
-#include <moebal/stats/load.hpp>
+#include <moebal/balance/window.hpp>
 
 #include <algorithm>
 #include <cmath>

@@ -155,6 +155,8 @@ public:
   Scores no_scores() { return {zero_scores_.data(), 1, experts_}; }
 
 private:
+  static constexpr bool anybody_reads = has_loss || !std::same_as<Pooled, stats::None>;
+
   Scores row(Index g, Index s) {
     return {rows_.data() + (first_row_[std::size_t(g)] + s) * Needs::slots(experts_), 1, experts_};
   }
@@ -183,7 +185,7 @@ private:
       Loads const load = loads(g, w);
       if constexpr (how == Accumulate::TwoPass) {
         add_row<Pooled>(scores(g, w), 0, load.data(), experts_);
-        if (Scope::over_ranks && g + 1 == micro_batches_) reduce(VectorView<std::int64_t>(load.data(), slots));
+        if (Scope::over_ranks && anybody_reads && g + 1 == micro_batches_) reduce(VectorView<std::int64_t>(load.data(), slots));
       } else {
         copy_row<Pooled>(scores(g, w), 0, load.data(), experts_);
         if (Scope::over_ranks) reduce(VectorView<std::int64_t>(load.data(), slots));
