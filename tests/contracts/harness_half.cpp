@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "harness_run.hpp"
+
+namespace contracts {
+MOEBAL_TEST_HARNESS(moebal::BFloat16)
+MOEBAL_TEST_HARNESS(moebal::Half)
+} // namespace contracts

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// Counts the calls of operator new, on all threads. Include it in one source file of a program: it replaces the operators.
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <new>
+
+namespace moebal_test {
+
+inline std::atomic<std::int64_t> allocation_calls = 0;
+/// Calls of operator new so far.
+inline std::int64_t allocations() { return allocation_calls; }
+
+inline void* counted_new(std::size_t bytes, std::size_t alignment) {
+  ++allocation_calls;
+  std::size_t const rounded = (bytes + alignment) / alignment * alignment; // never 0
+  void* const p = alignment <= alignof(std::max_align_t) ? std::malloc(rounded) : std::aligned_alloc(alignment, rounded);
+  if (p == nullptr) throw std::bad_alloc();
+  return p;
+}
+} // namespace moebal_test
+
+void* operator new(std::size_t n) { return moebal_test::counted_new(n, alignof(std::max_align_t)); }
+void* operator new[](std::size_t n) { return moebal_test::counted_new(n, alignof(std::max_align_t)); }
+void* operator new(std::size_t n, std::align_val_t a) { return moebal_test::counted_new(n, std::size_t(a)); }
+void* operator new[](std::size_t n, std::align_val_t a) { return moebal_test::counted_new(n, std::size_t(a)); }
+void operator delete(void* p) noexcept { std::free(p); }
+void operator delete[](void* p) noexcept { std::free(p); }
+void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
+void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
+void operator delete[](void* p, std::align_val_t) noexcept { std::free(p); }
+void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
+void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
