@@ -147,6 +147,7 @@ private:
     selection_.check(x.cols());
     if (!options.bias.empty()) require_equal("bias [E]", x.cols(), options.bias.size());
     if (!options.padding.empty()) require_equal("padding [T]", x.rows(), options.padding.size());
+    if (!options.tags.empty()) require_equal("tags [T]", x.rows(), options.tags.size());
     if (options.segments.empty()) return 1;
     require_at_least("segments [S + 1], entries", 2, options.segments.size());
     if constexpr (std::same_as<Memory, HostMemory>) {

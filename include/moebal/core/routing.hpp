@@ -10,9 +10,10 @@
 
 namespace moebal {
 
-/// The choices of T tokens, best first. A padding row holds no_expert K times and weights of zero.
+/// The choices of T tokens, best first. Where a selection takes fewer than K experts, no_expert and a weight of zero fill the
+/// rest of the row; a padding row holds nothing else.
 template <class Real = float, class Memory = HostMemory> struct RoutingView {
-  MatrixView<ExpertId, Memory> expert_ids; // [T, K] distinct ids in [0, E)
+  MatrixView<ExpertId, Memory> expert_ids; // [T, K] distinct ids in [0, E), then no_expert
   MatrixView<Real, Memory> weights;        // [T, K] combine weights
 };
 
@@ -43,6 +44,7 @@ template <class Memory = HostMemory> struct RowOptions {
   VectorView<float const, Memory> bias{};          // [E] added to the score for selection only; fp32 always
   VectorView<std::uint8_t const, Memory> padding{}; // [T] 1 = a padding row: not routed, not counted, no gradient
   VectorView<Index const, Memory> segments{};      // [S + 1] first token of each sequence, then T; empty: one sequence
+  VectorView<Index const, Memory> tags{};          // [T] a number that a selection reads: a token id, a domain; empty: 0
 };
 
 } // namespace moebal

@@ -8,7 +8,7 @@
 
 namespace moebal::gate {
 
-/// The options of a weight, in the arithmetic of the row.
+/// The options of a weight, in the arithmetic of the row. A rule is made for the K of the selection; `count` of a row may be less.
 template <class Real> struct WeightRule {
   bool normalise; // already resolved for K = 1
   EpsilonRule epsilon_rule;
@@ -28,12 +28,12 @@ template <class Real> MOEBAL_FN inline Real denominator(WeightRule<Real> const& 
 
 /// weights[k] = scale * score[k] / denominator. A sum of zero gives weights of zero, not NaN.
 template <class Real, class Lanes>
-MOEBAL_FN void weigh(Lanes lanes, WeightRule<Real> rule, Real const* score, Index top_k, Real* weights) {
+MOEBAL_FN void weigh(Lanes lanes, WeightRule<Real> rule, Real const* score, Index count, Real* weights) {
   Real divisor = 1;
   if (rule.normalise)
-    divisor = denominator(rule, lanes.template sum<Real>(top_k, [=](auto k) { return load(score, k); }));
+    divisor = denominator(rule, lanes.template sum<Real>(count, [=](auto k) { return load(score, k); }));
   if (divisor == 0) divisor = Real(1); // every score is zero
-  lanes.each(top_k, [=](auto k) {
+  lanes.each(count, [=](auto k) {
     auto const s = load(score, k);
     using V = decltype(load(score, k));
     store(weights, k, math::mul<V>(s / math::splat<V>(divisor), math::splat<V>(rule.scale)));
@@ -43,20 +43,20 @@ MOEBAL_FN void weigh(Lanes lanes, WeightRule<Real> rule, Real const* score, Inde
 /// d_score[k] = d loss / d score[k], from d_weight.
 ///   not normalised: scale * v;   normalised: scale / D * (v - sum_i v_i s_i / D), the second term only where D moves with s
 template <class Real, class Lanes>
-MOEBAL_FN void weigh_backward(Lanes lanes, WeightRule<Real> rule, Real const* score, Index top_k, Real const* d_weight,
+MOEBAL_FN void weigh_backward(Lanes lanes, WeightRule<Real> rule, Real const* score, Index count, Real const* d_weight,
                               Real* d_score) {
   Real divisor = 1, pulled = 0;
   if (rule.normalise) {
-    Real const sum = lanes.template sum<Real>(top_k, [=](auto k) { return load(score, k); });
+    Real const sum = lanes.template sum<Real>(count, [=](auto k) { return load(score, k); });
     divisor = denominator(rule, sum);
     bool const clamped = rule.epsilon_rule == EpsilonRule::AtLeast && sum < rule.epsilon;
     if (divisor != 0 && !clamped)
       pulled = lanes.template dot<Real>(
-                   top_k, [=](auto k) { return load(d_weight, k); }, [=](auto k) { return load(score, k); }) /
+                   count, [=](auto k) { return load(d_weight, k); }, [=](auto k) { return load(score, k); }) /
                divisor;
   }
   if (divisor == 0) divisor = Real(1);
-  lanes.each(top_k, [=](auto k) {
+  lanes.each(count, [=](auto k) {
     using V = decltype(load(score, k));
     V const centred = load(d_weight, k) - math::splat<V>(pulled);
     store(d_score, k, math::mul<V>(centred / math::splat<V>(divisor), math::splat<V>(rule.scale)));

@@ -7,8 +7,8 @@
 // ElementwiseRow below does the rest. A row gate (softmax) has the members itself:
 //   open(lanes, x, E)             what a score needs to know of the whole row
 //   score(row, z)                 the score of a logit; increasing in z, so that without a bias experts rank by logit
-//   weigh(lanes, row, z, K, weights)   weights of the chosen logits z
-//   weigh_backward(...)           adds d loss / d logits of the weights
+//   weigh(lanes, row, z, count, K, weights)   weights of the `count` <= K chosen logits z
+//   weigh_backward(lanes, x, E, ids, count, K, ...)   adds d loss / d logits of the weights
 //   balance()                     the normalised scores q that statistics sum: open(lanes, x, E), score(row, z), and
 //                                 backward(lanes, x, E, slopes, d_logits), which adds d/d logits of sum_e slope_e q_e
 
@@ -80,22 +80,22 @@ template <class Gate> struct ElementwiseRow {
   MOEBAL_FN ElementwiseBalance<Gate> balance() const { return {gate}; }
 
   template <class Real, class Lanes>
-  MOEBAL_FN void weigh(Lanes lanes, Row<Real>, Real const* z, Index top_k, Real* weights) const {
+  MOEBAL_FN void weigh(Lanes lanes, Row<Real>, Real const* z, Index count, Index top_k, Real* weights) const {
     auto const g = gate;
-    lanes.each(top_k, [=](auto k) { store(weights, k, g.score(load(z, k))); });
-    gate::weigh(lanes, weight_rule<Real>(gate, top_k), static_cast<Real const*>(weights), top_k, weights);
+    lanes.each(count, [=](auto k) { store(weights, k, g.score(load(z, k))); });
+    gate::weigh(lanes, weight_rule<Real>(gate, top_k), static_cast<Real const*>(weights), count, weights);
   }
 
   /// d_logits[ids[k]] += phi'(z_k) * d score_k.  scratch: [2 K]
   template <class Real, class Lanes, class X>
-  MOEBAL_FN void weigh_backward(Lanes lanes, X x, Index, ExpertId const* ids, Index top_k, Real const* d_weight,
-                                Real* scratch, Real* d_logits) const {
+  MOEBAL_FN void weigh_backward(Lanes lanes, X x, Index, ExpertId const* ids, Index count, Index top_k,
+                                Real const* d_weight, Real* scratch, Real* d_logits) const {
     auto const g = gate;
     Real* const score = scratch;
     Real* const d_score = scratch + top_k;
-    lanes.each_one(top_k, [=](Index k) { score[k] = g.score(x(Index(ids[k]))); });
-    gate::weigh_backward(lanes, weight_rule<Real>(gate, top_k), static_cast<Real const*>(score), top_k, d_weight, d_score);
-    lanes.each_one(top_k, [=](Index k) {
+    lanes.each_one(count, [=](Index k) { score[k] = g.score(x(Index(ids[k]))); });
+    gate::weigh_backward(lanes, weight_rule<Real>(gate, top_k), static_cast<Real const*>(score), count, d_weight, d_score);
+    lanes.each_one(count, [=](Index k) {
       Real const z = x(Index(ids[k]));
       d_logits[ids[k]] = math::fma(g.slope(z, score[k]), d_score[k], d_logits[ids[k]]);
     });

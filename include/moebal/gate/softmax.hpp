@@ -21,27 +21,27 @@ struct SoftmaxBalance {
 
 /// Softmax over the K chosen logits z. weights may not alias z.
 template <class Real, class Lanes>
-MOEBAL_FN void weigh_over_chosen(Lanes lanes, Real const* z, Index top_k, Real scale, Real* weights) {
-  auto const row = open_softmax<Real>(lanes, LogitRow<Real>{z}, top_k);
-  lanes.each(top_k, [=](auto k) {
+MOEBAL_FN void weigh_over_chosen(Lanes lanes, Real const* z, Index count, Real scale, Real* weights) {
+  auto const row = open_softmax<Real>(lanes, LogitRow<Real>{z}, count);
+  lanes.each(count, [=](auto k) {
     using V = decltype(load(z, k));
     store(weights, k, math::mul<V>(row(load(z, k)), math::splat<V>(scale)));
   });
 }
 
-/// Its derivative: d_logits[ids[k]] += scale * g_k (v_k - sum_i v_i g_i). scratch: [2 K]
+/// Its derivative: d_logits[ids[k]] += scale * g_k (v_k - sum_i v_i g_i). scratch: [2 count]
 template <class Real, class Lanes, class X>
-MOEBAL_FN void weigh_over_chosen_backward(Lanes lanes, X x, ExpertId const* ids, Index top_k, Real const* d_weight, Real scale,
+MOEBAL_FN void weigh_over_chosen_backward(Lanes lanes, X x, ExpertId const* ids, Index count, Real const* d_weight, Real scale,
                                           Real* scratch, Real* d_logits) {
   Real* const z = scratch;
-  Real* const d_z = scratch + top_k;
-  lanes.each_one(top_k, [=](Index k) {
+  Real* const d_z = scratch + count;
+  lanes.each_one(count, [=](Index k) {
     z[k] = x(Index(ids[k]));
     d_z[k] = 0;
   });
   auto const chosen = LogitRow<Real>{z};
-  softmax_backward(lanes, open_softmax<Real>(lanes, chosen, top_k), chosen, top_k, [=](auto k) { return load(d_weight, k); }, d_z);
-  lanes.each_one(top_k, [=](Index k) { d_logits[ids[k]] = math::fma(scale, d_z[k], d_logits[ids[k]]); });
+  softmax_backward(lanes, open_softmax<Real>(lanes, chosen, count), chosen, count, [=](auto k) { return load(d_weight, k); }, d_z);
+  lanes.each_one(count, [=](Index k) { d_logits[ids[k]] = math::fma(scale, d_z[k], d_logits[ids[k]]); });
 }
 
 } // namespace gate
@@ -68,26 +68,26 @@ struct Softmax {
   MOEBAL_FN bool weights_read_row(Index top_k) const { return !over_chosen(top_k); }
 
   template <class Real, class Lanes>
-  MOEBAL_FN void weigh(Lanes lanes, gate::SoftmaxRow<Real> row, Real const* z, Index top_k, Real* weights) const {
-    if (over_chosen(top_k)) return gate::weigh_over_chosen(lanes, z, top_k, Real(scale), weights);
-    lanes.each(top_k, [=](auto k) { store(weights, k, row(load(z, k))); });
-    gate::weigh(lanes, gate::weight_rule<Real>(*this, top_k), static_cast<Real const*>(weights), top_k, weights);
+  MOEBAL_FN void weigh(Lanes lanes, gate::SoftmaxRow<Real> row, Real const* z, Index count, Index top_k, Real* weights) const {
+    if (over_chosen(top_k)) return gate::weigh_over_chosen(lanes, z, count, Real(scale), weights);
+    lanes.each(count, [=](auto k) { store(weights, k, row(load(z, k))); });
+    gate::weigh(lanes, gate::weight_rule<Real>(*this, top_k), static_cast<Real const*>(weights), count, weights);
   }
 
   /// scratch: [2 K + E]
   template <class Real, class Lanes, class X>
-  MOEBAL_FN void weigh_backward(Lanes lanes, X x, Index experts, ExpertId const* ids, Index top_k, Real const* d_weight,
-                                Real* scratch, Real* d_logits) const {
+  MOEBAL_FN void weigh_backward(Lanes lanes, X x, Index experts, ExpertId const* ids, Index count, Index top_k,
+                                Real const* d_weight, Real* scratch, Real* d_logits) const {
     if (over_chosen(top_k))
-      return gate::weigh_over_chosen_backward(lanes, x, ids, top_k, d_weight, Real(scale), scratch, d_logits);
+      return gate::weigh_over_chosen_backward(lanes, x, ids, count, d_weight, Real(scale), scratch, d_logits);
     Real* const p = scratch;
     Real* const d_p = scratch + top_k;
     Real* const dense = scratch + 2 * top_k;
     auto const row = gate::open_softmax<Real>(lanes, x, experts);
-    lanes.each_one(top_k, [=](Index k) { p[k] = row(Real(x(Index(ids[k])))); });
-    gate::weigh_backward(lanes, gate::weight_rule<Real>(*this, top_k), static_cast<Real const*>(p), top_k, d_weight, d_p);
+    lanes.each_one(count, [=](Index k) { p[k] = row(Real(x(Index(ids[k])))); });
+    gate::weigh_backward(lanes, gate::weight_rule<Real>(*this, top_k), static_cast<Real const*>(p), count, d_weight, d_p);
     lanes.each_one(experts, [=](Index e) { dense[e] = 0; });
-    lanes.each_one(top_k, [=](Index k) { dense[ids[k]] = d_p[k]; });
+    lanes.each_one(count, [=](Index k) { dense[ids[k]] = d_p[k]; });
     gate::softmax_backward(lanes, row, x, experts, [=](auto e) { return load(static_cast<Real const*>(dense), e); }, d_logits);
   }
 
@@ -109,13 +109,13 @@ struct SoftmaxOverChosen {
   MOEBAL_FN bool weights_read_row(Index) const { return false; }
 
   template <class Real, class Lanes>
-  MOEBAL_FN void weigh(Lanes lanes, Row<Real>, Real const* z, Index top_k, Real* weights) const {
-    gate::weigh_over_chosen(lanes, z, top_k, Real(scale), weights);
+  MOEBAL_FN void weigh(Lanes lanes, Row<Real>, Real const* z, Index count, Index, Real* weights) const {
+    gate::weigh_over_chosen(lanes, z, count, Real(scale), weights);
   }
   template <class Real, class Lanes, class X>
-  MOEBAL_FN void weigh_backward(Lanes lanes, X x, Index, ExpertId const* ids, Index top_k, Real const* d_weight, Real* scratch,
-                                Real* d_logits) const {
-    gate::weigh_over_chosen_backward(lanes, x, ids, top_k, d_weight, Real(scale), scratch, d_logits);
+  MOEBAL_FN void weigh_backward(Lanes lanes, X x, Index, ExpertId const* ids, Index count, Index, Real const* d_weight,
+                                Real* scratch, Real* d_logits) const {
+    gate::weigh_over_chosen_backward(lanes, x, ids, count, d_weight, Real(scale), scratch, d_logits);
   }
 };
 

@@ -39,8 +39,12 @@ template <class Gate, class Logit, class Memory> struct BackwardRow {
 
     auto const x = LogitRow<Logit>{logits.row(t)};
     Index const sequence = sequences == 1 ? 0 : sequence_of(options.segments.data(), sequences, t);
-    if (gradient.d_weights.cols() > 0)
-      gate.weigh_backward(lanes, x, experts, expert_ids.row(t), scratch.top_k, gradient.d_weights.row(t), scratch.reals(memory), d);
+    if (gradient.d_weights.cols() > 0) {
+      ExpertId const* const ids = expert_ids.row(t);
+      Index count = scratch.top_k;
+      while (count > 0 && ids[count - 1] < 0) --count;
+      gate.weigh_backward(lanes, x, experts, ids, count, scratch.top_k, gradient.d_weights.row(t), scratch.reals(memory), d);
+    }
     if (gradient.slopes.cols() > 0) gate.balance().backward(lanes, x, experts, gradient.slopes.row(sequence), d);
     if (gradient.z_slopes.size() > 0) gate::z_backward(lanes, x, experts, gradient.z_slopes[sequence], d);
   }

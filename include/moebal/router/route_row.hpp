@@ -51,18 +51,28 @@ template <class Selection, class Gate, class Needs, class Logit, class Memory> s
     if (scored || gate.weights_read_row(top_k)) row = gate.template open<real>(lanes, x, experts);
 
     rank(lanes, x, row, memory, scored);
-    selection.choose(lanes, select::Candidates<real>{experts, scratch.words(memory), scratch.values(memory), scratch.selection(memory)},
-                     ids);
+    Index const tag = options.tags.empty() ? 0 : options.tags[t];
+    Index const count = selection.choose(lanes,
+                                         select::Candidates<real>{experts, scratch.words(memory), scratch.values(memory),
+                                                                  scratch.selection(memory), t, tag},
+                                         ids);
     real* const chosen = scratch.chosen(memory);
-    lanes.each_one(top_k, [=](Index k) { chosen[k] = x(Index(ids[k])); });
-    gate.weigh(lanes, row, static_cast<real const*>(chosen), top_k, weights);
-    lanes.each(top_k, [=](auto k) { // one NaN everywhere
+    lanes.each_one(top_k, [=](Index k) {
+      if (k < count) {
+        chosen[k] = x(Index(ids[k]));
+      } else {
+        ids[k] = no_expert;
+        weights[k] = 0;
+      }
+    });
+    gate.weigh(lanes, row, static_cast<real const*>(chosen), count, top_k, weights);
+    lanes.each(count, [=](auto k) { // one NaN everywhere
       auto const w = load(static_cast<real const*>(weights), k);
       store(weights, k, math::keep_nan(w, w));
     });
     if (partial == nullptr) return;
     Index const sequence = sequences == 1 ? 0 : sequence_of(options.segments.data(), sequences, t);
-    RowFacts<Gate, Logit> const facts(gate, x, experts, top_k, ids, weights, scratch.words(memory), scratch.spare_ids(memory));
+    RowFacts<Gate, Logit> const facts(gate, x, experts, top_k, count, ids, weights, scratch.words(memory), scratch.spare_ids(memory));
     Needs::add(lanes, facts, partial + (worker * sequences + sequence) * Needs::slots(experts));
   }
 

@@ -12,22 +12,23 @@ template <class Gate, class Logit> class RowFacts {
 public:
   using real = compute_t<Logit>;
 
-  MOEBAL_FN RowFacts(Gate const& gate, LogitRow<Logit> logits, Index experts, Index top_k, ExpertId const* ids,
+  MOEBAL_FN RowFacts(Gate const& gate, LogitRow<Logit> logits, Index experts, Index top_k, Index count, ExpertId const* ids,
                      real const* weights, rank_word_t<real>* words, ExpertId* spare_ids)
-      : gate_(gate), logits_(logits), experts_(experts), top_k_(top_k), ids_(ids), weights_(weights), words_(words),
+      : gate_(gate), logits_(logits), experts_(experts), top_k_(top_k), count_(count), ids_(ids), weights_(weights), words_(words),
         spare_ids_(spare_ids) {}
 
   MOEBAL_FN Index experts() const { return experts_; }
   MOEBAL_FN Index top_k() const { return top_k_; }
-  MOEBAL_FN ExpertId const* ids() const { return ids_; }    // [K] as routed
-  MOEBAL_FN real const* weights() const { return weights_; } // [K]
+  MOEBAL_FN Index count() const { return count_; }           // experts chosen, at most K
+  MOEBAL_FN ExpertId const* ids() const { return ids_; }     // [count] as routed
+  MOEBAL_FN real const* weights() const { return weights_; } // [count]
 
   /// A NaN logit, or a weight that is not finite.
   template <class Lanes> MOEBAL_FN bool bad(Lanes lanes) const {
     auto const x = logits_;
     auto const w = weights_;
     return lanes.any(experts_, [=](auto e) { return math::is_nan(x(e)); }) ||
-           lanes.any(top_k_, [=](auto k) { return !math::is_finite(load(w, k)); });
+           lanes.any(count_, [=](auto k) { return !math::is_finite(load(w, k)); });
   }
   /// [K] the plain top-K of the logits, without bias and groups.
   template <class Lanes> MOEBAL_FN ExpertId const* unbiased(Lanes lanes) const {
@@ -53,7 +54,7 @@ public:
 private:
   Gate const& gate_;
   LogitRow<Logit> logits_;
-  Index experts_, top_k_;
+  Index experts_, top_k_, count_;
   ExpertId const* ids_;
   real const* weights_;
   rank_word_t<real>* words_; // [E] scratch

@@ -36,7 +36,7 @@ template <int K> struct GroupLimitedTopK {
   MOEBAL_FN Index scratch_words(Index) const { return groups; }
 
   template <class Real, class Lanes>
-  MOEBAL_FN void choose(Lanes lanes, select::Candidates<Real> row, ExpertId* ids) const {
+  MOEBAL_FN Index choose(Lanes lanes, select::Candidates<Real> row, ExpertId* ids) const {
     using Word = rank_word_t<Real>;
     if (kept < groups) {
       Index const size = row.experts / groups;
@@ -53,6 +53,7 @@ template <int K> struct GroupLimitedTopK {
     }
     select::best_first(lanes, static_cast<Word const*>(row.words), row.experts, top_k,
                        [=](Index k, Word word) { lanes.once([=] { ids[k] = id_of(word); }); });
+    return top_k;
   }
 
 private:

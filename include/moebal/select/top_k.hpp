@@ -19,9 +19,10 @@ template <int K> struct TopK {
   MOEBAL_FN static constexpr Index scratch_words(Index) { return 0; }
 
   template <class Real, class Lanes>
-  MOEBAL_FN void choose(Lanes lanes, select::Candidates<Real> row, ExpertId* ids) const {
+  MOEBAL_FN Index choose(Lanes lanes, select::Candidates<Real> row, ExpertId* ids) const {
     select::best_first(lanes, static_cast<rank_word_t<Real> const*>(row.words), row.experts, top_k,
                        [=](Index k, rank_word_t<Real> word) { lanes.once([=] { ids[k] = id_of(word); }); });
+    return top_k;
   }
 };
 static_assert(row_selection<TopK<2>>);

@@ -16,9 +16,12 @@ namespace stats {
 template <Choices choices, CountSource source> struct CountsOf {
   MOEBAL_FN static constexpr Index slots(Index experts) { return experts; }
   template <class Lanes, class Facts> MOEBAL_FN static void add(Lanes lanes, Facts const& facts, std::int64_t* counts) {
-    ExpertId const* const ids = source == CountSource::Routed ? facts.ids() : facts.unbiased(lanes);
+    constexpr bool routed = source == CountSource::Routed;
+    ExpertId const* const ids = routed ? facts.ids() : facts.unbiased(lanes);
+    Index const count = routed ? facts.count() : facts.top_k();
+    if (count == 0) return;
     if constexpr (choices == Choices::All)
-      lanes.each_one(facts.top_k(), [=](Index k) { counts[ids[k]] += 1; }); // distinct ids: lanes do not meet
+      lanes.each_one(count, [=](Index k) { counts[ids[k]] += 1; }); // distinct ids: lanes do not meet
     else
       lanes.once([=] { counts[ids[0]] += 1; });
   }
