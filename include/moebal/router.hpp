@@ -5,23 +5,29 @@
 #include "core/routing.hpp"
 #include "router/backward_row.hpp"
 #include "router/route_row.hpp"
+#include "router/score_row.hpp"
 #include "stats/load.hpp"
 
 #include <utility>
 
 namespace moebal {
 
-/// Sends each token to K of E experts. Selection says how choices are made from scores, Gate how scores and combine weights are
+/// A selection that chooses row by row, or over the whole batch.
+template <class S>
+concept selection_policy = row_selection<S> || batch_selection<S>;
+
+/// Sends each token to K of E experts (at most K, where the selection says so). Selection says how choices are made from scores, Gate how scores and combine weights are
 /// made from logits; both are values, set by designated initialisers:
 ///   Router router{TopK<8>{}, Sigmoid{.scale = 2.5f}};
 /// A router has no state: the selection bias, the padding mask and the statistics are arguments. Ids, weights and statistics are
 /// the same bits on every execution and for any number of threads. See examples/quick_start.cpp.
 template <class Selection, class Gate> class Router {
-  static_assert(!(gate_policy<Selection> && row_selection<Gate>),
+  static constexpr bool by_batch = batch_selection<Selection>;
+  static_assert(!(gate_policy<Selection> && selection_policy<Gate>),
                 "moebal: the arguments are swapped: write Router<TopK<8>, Sigmoid>");
-  static_assert(gate_policy<Selection> || row_selection<Selection>,
+  static_assert(gate_policy<Selection> || selection_policy<Selection>,
                 "moebal: the first argument of Router is no selection: a selection has top_k, check and choose, as in select/top_k.hpp");
-  static_assert(row_selection<Gate> || gate_policy<Gate>,
+  static_assert(selection_policy<Gate> || gate_policy<Gate>,
                 "moebal: the second argument of Router is no gate: a gate has score(z) and slope(z, s), as in gate/sigmoid.hpp");
 
 public:
@@ -36,11 +42,13 @@ public:
   /// Bytes of workspace that route_into and backward_into need for T tokens, E experts and S sequences.
   template <statistic_list Needs = stats::None, class Logit = float, execution Exec>
   std::size_t workspace_bytes(Exec const& exec, Index tokens, Index experts, Index sequences = 1) const {
-    (void)tokens; // rows share the scratch of their worker
     using Ws = WorkspaceView<typename Exec::memory>;
-    std::size_t const row = scratch<compute_t<Logit>>(experts).bytes();
-    return Ws::template bytes_for<std::byte>(Index(row) * exec.workers()) +
-           Ws::template bytes_for<std::int64_t>(exec.workers() * sequences * Needs::slots(experts));
+    using Real = compute_t<Logit>;
+    std::size_t bytes = Ws::template bytes_for<std::byte>(Index(scratch<Real>(experts).bytes()) * exec.workers()) +
+                        Ws::template bytes_for<std::int64_t>(exec.workers() * sequences * Needs::slots(experts));
+    if constexpr (by_batch) // rows otherwise share the scratch of their worker
+      bytes += Ws::template bytes_for<Real>(tokens * experts) + selection_.template workspace_bytes<Real>(exec, tokens, experts);
+    return bytes;
   }
 
   /// Routes T tokens: fills routing (and load, which is overwritten with the statistics of these tokens).
@@ -76,9 +84,10 @@ public:
       partial = workspace.template take<std::int64_t>(exec.workers() * columns);
       exec.fill(VectorView<std::int64_t, Memory>(partial, exec.workers() * columns), std::int64_t(0));
     }
+    if constexpr (by_batch) assign<Logit>(exec, x, options, routing, workspace);
     exec.for_rows(x.rows(), rows.bytes(), workspace,
-                  detail::RouteRow<Selection, gate::rows_of_t<Gate>, Needs, Logit, Memory>{
-                      selection_, gate::rows_of(gate_), rows, x, options, routing, partial, sequences});
+                  detail::RouteRow<RowSelection, gate::rows_of_t<Gate>, Needs, Logit, Memory>{
+                      row_selection_of(), gate::rows_of(gate_), rows, x, options, routing, partial, sequences});
     if (collect)
       exec.reduce_columns(MatrixView<std::int64_t const, Memory>(partial, exec.workers(), columns),
                           VectorView<std::int64_t, Memory>(load.data(), columns));
@@ -136,15 +145,35 @@ public:
 
 private:
 
+  using RowSelection = std::conditional_t<by_batch, select::Given<int(Selection::top_k)>, Selection>;
+  RowSelection row_selection_of() const {
+    if constexpr (by_batch)
+      return {};
+    else
+      return selection_;
+  }
   template <class Real> detail::RowScratch<Real> scratch(Index experts) const {
-    return {experts, top_k, selection_.scratch_words(experts)};
+    return {experts, top_k, row_selection_of().scratch_words(experts)};
+  }
+
+  // The choices of a batch-wise selection, into routing.expert_ids.
+  template <class Logit, class Exec, class X, class Real, class Memory>
+  void assign(Exec const& exec, X x, RowOptions<Memory> const& options, RoutingView<Real, Memory> routing,
+              WorkspaceView<Memory>& workspace) const {
+    MatrixView<Real, Memory> const scores(workspace.template take<Real>(x.rows() * x.cols()), x.rows(), x.cols());
+    exec.for_rows(x.rows(), 0, workspace,
+                  detail::ScoreRow<Selection::input, gate::rows_of_t<Gate>, Logit, Memory>{gate::rows_of(gate_), x, options.bias, scores});
+    selection_.assign(exec, select::BatchCandidates<Real, Memory>{scores, options.padding, options.tags}, routing.expert_ids, workspace);
   }
 
   // Everything that can be refused, before any work. Returns the number of sequences.
   template <class X, class Memory> Index check(X const& x, RowOptions<Memory> const& options) const {
     require_at_least("E, the columns of logits [T, E]", 1, x.cols());
     require_within("E, the columns of logits [T, E]", 1, 0x7ffffffe, x.cols());
-    selection_.check(x.cols());
+    if constexpr (by_batch)
+      selection_.check(x.rows(), x.cols());
+    else
+      selection_.check(x.cols());
     if (!options.bias.empty()) require_equal("bias [E]", x.cols(), options.bias.size());
     if (!options.padding.empty()) require_equal("padding [T]", x.rows(), options.padding.size());
     if (!options.tags.empty()) require_equal("tags [T]", x.rows(), options.tags.size());

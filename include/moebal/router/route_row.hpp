@@ -45,12 +45,12 @@ template <class Selection, class Gate, class Needs, class Logit, class Memory> s
       return;
     }
     auto const x = LogitRow<Logit>{logits.row(t)};
-    bool const scored = Selection::needs_scores || !options.bias.empty();
+    bool const scored = Selection::needs_scores || (Selection::needs_keys && !options.bias.empty());
     using Row = decltype(gate.template open<real>(lanes, x, experts));
     Row row{};
     if (scored || gate.weights_read_row(top_k)) row = gate.template open<real>(lanes, x, experts);
 
-    rank(lanes, x, row, memory, scored);
+    if constexpr (Selection::needs_scores || Selection::needs_keys) rank(lanes, x, row, memory, scored);
     Index const tag = options.tags.empty() ? 0 : options.tags[t];
     Index const count = selection.choose(lanes,
                                          select::Candidates<real>{experts, scratch.words(memory), scratch.values(memory),

@@ -19,6 +19,7 @@ template <int K> struct GroupLimitedTopK {
   static_assert(K >= 1, "moebal: GroupLimitedTopK<K> needs K of at least 1");
   static constexpr Index top_k = K;
   static constexpr bool causal = true;
+  static constexpr bool needs_keys = true;
   static constexpr bool needs_scores = true;
 
   Index groups = 1;

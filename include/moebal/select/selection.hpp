@@ -28,7 +28,8 @@ template <class S>
 concept row_selection = requires(S const& s, SerialLanes lanes, select::Candidates<float> row, ExpertId* ids, Index experts) {
   { S::top_k } -> std::convertible_to<Index>;
   { S::causal } -> std::convertible_to<bool>;
-  { S::needs_scores } -> std::convertible_to<bool>;
+  { S::needs_scores } -> std::convertible_to<bool>; // reads Candidates::values
+  { S::needs_keys } -> std::convertible_to<bool>;   // reads Candidates::words
   s.check(experts); // throws ShapeError for an E that it cannot serve
   { s.scratch_words(experts) } -> std::same_as<Index>;
   { s.choose(lanes, row, ids) } -> std::same_as<Index>; // how many were chosen; ids [K], of which these are written

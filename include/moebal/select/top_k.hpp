@@ -13,6 +13,7 @@ template <int K> struct TopK {
   static_assert(K >= 1, "moebal: TopK<K> needs K of at least 1");
   static constexpr Index top_k = K;
   static constexpr bool causal = true;        // looks at one token only
+  static constexpr bool needs_keys = true;
   static constexpr bool needs_scores = false; // logits rank alike
 
   void check(Index experts) const { require_within("K of TopK<K> for E experts (E is the upper bound)", 1, experts, K); }
