@@ -107,13 +107,14 @@ BOOST_AUTO_TEST_CASE(weights_of_dropped_pairs_are_not_read) {
 }
 
 BOOST_AUTO_TEST_CASE(gradients_against_central_differences) {
-  for (auto const& [T, K, E, D] : shapes) {
-    mb::Plan const tight = some_plan(T, K, E);
+  for (Shape const& shape : shapes) {
+    Index const T = shape.tokens, K = shape.top_k, D = shape.columns;
+    mb::Plan const tight = some_plan(T, K, shape.experts);
     mb::Plan const plan = mb::make_aligned(SerialExec{}, {.block = 4}, tight).plan;
     Index const S = plan.slots();
     auto y = normal<double>(S * D, 1), w = normal<double>(T * K, 2);
     auto const cotangent = normal<double>(T * D, 3);
-    auto const loss = [&, T = T, K = K, D = D] {
+    auto const loss = [&] {
       std::vector<double> out(std::size_t(T * D));
       mb::combine_into(SerialExec{}, plan, mb::MatrixView<double>(y.data(), S, D), mb::MatrixView<double>(w.data(), T, K),
                        mb::MatrixView<double>(out.data(), T, D));

@@ -36,7 +36,8 @@ BOOST_AUTO_TEST_CASE(ids) {
   BOOST_CHECK_EXCEPTION(mb::validate_ids(view({0, 1, -2, 2}), 3), mb::ShapeError, says("expert id of token 1, choice 0"));
   BOOST_CHECK_EXCEPTION(mb::validate_ids(view({0, 1, 2, 2}), 3), mb::ShapeError,
                         says("expert id of token 1, choice 1: needed ids that differ, had 2 again"));
-  BOOST_CHECK_EXCEPTION(mb::validate_ids(view({0, 1, 2, 0, 1, 0}, 3), 3), mb::ShapeError, says("") );
+  BOOST_CHECK_EXCEPTION(mb::validate_ids(view({0, 1, 2, 0, 1, 0}, 3), 3), mb::ShapeError,
+                        says("expert id of token 1, choice 2"));
   mb::validate_ids(view({0, 1, 2, 2, 1, 0}, 3), 3); // the same id in two tokens is fine
   mb::validate_ids(view({-1, -1, -1, 2, 1, -1}, 3), 3);
   BOOST_CHECK_EXCEPTION(mb::make_plan(SerialExec{}, 2, view(good)), mb::ShapeError, says("expert id of token 0, choice 0"));
