@@ -70,8 +70,8 @@ template <class T, int W> struct Twin {
 
 namespace detail {
 template <class To, class From, int W> inline Twin<To, W> widen_twin(Pack<From, W> x) {
-  typedef From half __attribute__((vector_size(sizeof(From) * W / 2)));
-  half parts[2];
+  typedef From Part __attribute__((vector_size(sizeof(From) * W / 2)));
+  Part parts[2];
   __builtin_memcpy(parts, &x.v, sizeof(parts));
   return {__builtin_convertvector(parts[0], typename Pack<To, W / 2>::native),
           __builtin_convertvector(parts[1], typename Pack<To, W / 2>::native)};
@@ -96,8 +96,8 @@ template <class T, int W> inline auto load(T const* p, PackAt<W> e) {
   }
 }
 template <int W> inline Pack<float, W> load(BFloat16 const* p, PackAt<W> e) {
-  typedef std::uint16_t half __attribute__((vector_size(2 * W)));
-  half bits;
+  typedef std::uint16_t Bits __attribute__((vector_size(2 * W)));
+  Bits bits;
   __builtin_memcpy(&bits, p + e.first, sizeof(bits));
   auto const wide = __builtin_convertvector(bits, typename Pack<std::uint32_t, W>::native) << 16;
   return __builtin_bit_cast(typename Pack<float, W>::native, wide);
@@ -125,9 +125,9 @@ template <int W> struct Ops<Pack<float, W>> {
   template <class T> static T select(Mask<W> mask, T yes, T no) { return T(mask.v ? yes.v : no.v); }
   static Twin<double, W> to_double(V x) { return moebal::detail::widen_twin<double>(x); }
   static Twin<std::int64_t, W> to_fixed(Twin<double, W> x) {
-    auto const fix = [](auto half) { // as Ops<float>::to_fixed
+    auto const fix = [](auto part) { // as Ops<float>::to_fixed
       using Int = Pack<std::int64_t, W / 2>;
-      auto const rounded = half.v + 0x1.8p52;
+      auto const rounded = part.v + 0x1.8p52;
       return Int(__builtin_bit_cast(typename Int::native, rounded) - __builtin_bit_cast(std::int64_t, 0x1.8p52));
     };
     return {fix(x.low), fix(x.high)};
@@ -168,7 +168,7 @@ template <int W> inline Twin<std::uint64_t, W> rank_word(Pack<float, W> key, Pac
   return {high.low << 32 | low(e.first), high.high << 32 | low(e.first + W / 2)};
 }
 template <int W> inline Twin<std::uint64_t, W> below(Twin<std::uint64_t, W> word, std::uint64_t bound) {
-  auto const cut = [bound](auto half) { return decltype(half)(half.v < bound ? half.v : half.v ^ half.v); };
+  auto const cut = [bound](auto part) { return decltype(part)(part.v < bound ? part.v : part.v ^ part.v); };
   return {cut(word.low), cut(word.high)};
 }
 
