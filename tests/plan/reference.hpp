@@ -20,8 +20,8 @@ struct Batch {
   std::vector<float> weights;    // [T, K]
 };
 
-/// K distinct ids a row, every fifth row padding, crowded on low ids; weights of few values, so that many are equal, some
-/// of them -0, NaN and infinite.
+/// K distinct ids a row, every fifth row padding, now and then a single choice missing, crowded on low ids; weights of few
+/// values, so that many are equal, some of them -0, NaN and infinite.
 inline Batch random_batch(std::int64_t tokens, std::int64_t top_k, std::int64_t experts, std::uint64_t seed) {
   Batch batch{tokens, top_k, experts, {}, {}};
   std::mt19937_64 random(seed);
@@ -33,7 +33,7 @@ inline Batch random_batch(std::int64_t tokens, std::int64_t top_k, std::int64_t 
       std::uint64_t const left = static_cast<std::uint64_t>(experts - k);
       std::uint64_t const pick = std::min(random() % left, random() % left);
       std::swap(all[static_cast<std::size_t>(k)], all[static_cast<std::size_t>(k) + pick]);
-      batch.ids.push_back(padding ? -1 : all[static_cast<std::size_t>(k)]);
+      batch.ids.push_back(padding || random() % 29 == 0 ? -1 : all[static_cast<std::size_t>(k)]);
       std::uint64_t const kind = random() % 64;
       float const plain = static_cast<float>(random() % 9) / 8.0f;
       batch.weights.push_back(kind == 0 ? NAN : kind == 1 ? -0.0f : kind == 2 ? INFINITY : kind == 3 ? -plain : plain);
@@ -67,6 +67,7 @@ inline std::vector<Expert> plan(Batch const& batch, Policy policy, std::int64_t 
     float sum = 0, best = NAN;
     for (std::int64_t k = 0; k < K; ++k) {
       float const w = batch.weights[static_cast<std::size_t>(t * K + k)];
+      if (batch.ids[static_cast<std::size_t>(t * K + k)] < 0) continue;
       sum += w;
       if (rank_of(best) < rank_of(w)) best = w;
     }
