@@ -10,7 +10,7 @@ namespace moebal {
 template <class... R> struct Rules;
 
 template <> struct Rules<> {
-  template <class F> MOEBAL_FN constexpr void each(F const&) const {}
+  template <class F> constexpr void each(F const&) const {}
 };
 
 template <class Head, class... Rest> struct Rules<Head, Rest...> {
@@ -18,8 +18,8 @@ template <class Head, class... Rest> struct Rules<Head, Rest...> {
 
   Rules() = default;
   MOEBAL_FN constexpr Rules(Head first, Rest... others) : head(first), rest(others...) {}
-  /// f(rule) for each, in order.
-  template <class F> MOEBAL_FN constexpr void each(F const& f) const {
+  /// f(rule) for each, in order. On the host: device code walks head and rest.
+  template <class F> constexpr void each(F const& f) const {
     f(head);
     rest.each(f);
   }
