@@ -5,7 +5,9 @@
 
 #include <moebal/backend/eigen.hpp>
 
-#if defined(MOEBAL_TEST_KOKKOS)
+#if defined(MOEBAL_TEST_SERIAL)
+#include "serial_exec.hpp"
+#elif defined(MOEBAL_TEST_KOKKOS)
 #include <moebal/backend/kokkos.hpp>
 #elif defined(MOEBAL_TEST_THRUST)
 #include <moebal/backend/thrust.hpp>
@@ -23,13 +25,20 @@ inline Eigen::ThreadPool& pool_of(int n) {
   return n == 1 ? one : n == 2 ? two : three;
 }
 
-#if defined(MOEBAL_TEST_KOKKOS)
+#if defined(MOEBAL_TEST_SERIAL) // plain loops: the oracle that the stored hashes come from
+template <class F> void on_each_backend(F const& f) {
+  f("serial lanes", SerialExec{});
+  f("serial lanes, 3 workers, backwards", SerialExec{.pretended_workers = 3, .backwards = true});
+}
+#elif defined(MOEBAL_TEST_KOKKOS)
 template <class F> void on_each_backend(F const& f) {
 #if defined(KOKKOS_ENABLE_SERIAL)
   f("Kokkos Serial", moebal::KokkosExec{Kokkos::Serial{}});
+  f("Kokkos Serial, vector lanes", moebal::KokkosExec<Kokkos::Serial, moebal::KokkosRows::VectorLanes>{Kokkos::Serial{}});
 #endif
 #if defined(KOKKOS_ENABLE_OPENMP)
   f("Kokkos OpenMP", moebal::KokkosExec{Kokkos::OpenMP{}});
+  f("Kokkos OpenMP, vector lanes", moebal::KokkosExec<Kokkos::OpenMP, moebal::KokkosRows::VectorLanes>{Kokkos::OpenMP{}});
 #endif
 #if defined(KOKKOS_ENABLE_THREADS)
   f("Kokkos Threads", moebal::KokkosExec{Kokkos::Threads{}});
