@@ -13,7 +13,7 @@ target_compile_options(moebal_program INTERFACE
   $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<BOOL:${MOEBAL_WERROR}>>:-Werror>
   # Warnings of g++ 12 about its own headers once they are inlined (AVX-512 intrinsics under Eigen, std::string), and of clang
   # about -march=native on processors newer than itself.
-  $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-maybe-uninitialized -Wno-array-bounds -Wno-stringop-overflow -Wno-restrict>
+  $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-maybe-uninitialized -Wno-uninitialized -Wno-array-bounds -Wno-stringop-overflow -Wno-restrict>
   $<$<COMPILE_LANG_AND_ID:CXX,Clang>:-Wno-unknown-warning-option -Wno-invalid-feature-combination>
   $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<BOOL:${MOEBAL_NATIVE}>>:-march=native>)
 if(MOEBAL_SANITIZE)
