@@ -37,7 +37,7 @@ static_assert(!loss_rule<Valueless>);
 struct Heavy {
   using needs = List<stats::Counts>;
   using pooled = needs;
-  static constexpr char const* name = "heavy";
+  [[maybe_unused]] static constexpr char const* name = "heavy";
   std::vector<float> table;
   float step(Window<needs, pooled> const&, Index) const { return 0; }
 };
