@@ -30,6 +30,9 @@ template <class X>
 concept foreign_matrix = foreign_view<X> && ViewTraits<std::remove_cvref_t<X>>::is_matrix;
 template <class X>
 concept foreign_vector = foreign_view<X> && !ViewTraits<std::remove_cvref_t<X>>::is_matrix;
+/// A view of ours: it says itself whose memory it shows, and is no range of host memory to others.
+template <class X>
+concept own_view = requires { typename std::remove_cvref_t<X>::memory; };
 
 /// A contiguous vector [size].
 template <class T, class Memory = HostMemory> class VectorView {
@@ -45,7 +48,7 @@ public:
   MOEBAL_FN constexpr VectorView(VectorView<U, Memory> other) : data_(other.data()), size_(other.size()) {}
   /// From std::vector, std::array, std::span, a C array, ...
   template <std::ranges::contiguous_range R>
-    requires(std::ranges::sized_range<R> && std::same_as<Memory, HostMemory> && !foreign_view<R> &&
+    requires(std::ranges::sized_range<R> && std::same_as<Memory, HostMemory> && !foreign_view<R> && !own_view<R> &&
              std::is_convertible_v<std::remove_reference_t<std::ranges::range_reference_t<R>> (*)[], T (*)[]>)
   constexpr VectorView(R&& range) : data_(std::ranges::data(range)), size_(Index(std::ranges::size(range))) {}
   /// From a vector type that an adapter knows.
