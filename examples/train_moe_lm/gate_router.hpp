@@ -10,6 +10,8 @@
 #include <moebal/gate/softmax.hpp>
 #include <moebal/router.hpp>
 #include <moebal/select/top_k.hpp>
+#include <moebal/stats/counts.hpp>
+#include <moebal/stats/score_sums.hpp>
 
 #include <memory>
 #include <stdexcept>

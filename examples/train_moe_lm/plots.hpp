@@ -64,8 +64,8 @@ using Curve = std::vector<std::pair<double, double>>;
 inline std::string line_plot(std::string const& file, std::string const& y_label, std::vector<Record const*> const& runs,
                              std::vector<Curve> const& curves, std::string const& settings) {
   std::ostringstream out;
-  out << terminal(file, 900, 420) << "set xlabel 'step'\nset ylabel '" << y_label << "'\nset grid ytics lc rgb '#dddddd'\n"
-      << "set key outside right top vertical Left reverse noenhanced samplen 2.5\nset logscale y\n" << settings;
+  out << terminal(file, 900, 420) << "set xlabel 'step'\nset ylabel '" << y_label << "' noenhanced\nset grid ytics lc rgb '#dddddd'\n"
+      << "set key outside right top vertical Left reverse noenhanced samplen 2.5\n" << settings;
   for (std::size_t i = 0; i < curves.size(); ++i) {
     out << "$curve" << i << " << EOD\n";
     for (auto const& [x, y] : curves[i]) out << x << ' ' << y << '\n';
@@ -88,21 +88,34 @@ inline constexpr char const* load_palette =
 /// Perplexity of training text (mean of the last 20 steps) and of validation text.
 inline std::vector<Plot> loss_plots(std::vector<Record const*> const& runs) {
   std::vector<detail::Curve> training, validation;
-  double low = 1e9;
+  double low = 1e9, low_training = 1e9;
   for (Record const* r : runs) {
     auto const smooth = detail::smoothed(r->train_loss, 20);
     detail::Curve t, v;
     for (std::size_t i = 0; i < smooth.size(); ++i) t.emplace_back(double(i + 1), std::exp(smooth[i]));
     for (Checkpoint const& c : r->checkpoints) v.emplace_back(double(c.step), c.perplexity);
+    low_training = std::min(low_training, t.back().second);
     if (v.empty()) v.emplace_back(0, NAN);
     for (auto const& [x, y] : v) low = std::min(low, y);
     training.push_back(std::move(t));
     validation.push_back(std::move(v));
   }
-  std::string const range = low < 1e9 ? format("set yrange [%.3f:%.3f]\nset ytics %.3f,1.2\n", low * 0.97, low * 3, low) : "";
-  std::string const tics = "set ytics format '%.3g'\n";
-  return {{"validation.svg", detail::line_plot("validation.svg", "validation perplexity", runs, validation, range + tics)},
-          {"training.svg", detail::line_plot("training.svg", "training perplexity, mean of 20 steps", runs, training, tics)}};
+  std::string const tics = "set logscale y\nset ytics (1.5,2,2.5,3,3.5,4,4.5,5,5.5,6,6.5,7,7.5,8,8.5,9,9.5,10,11,12,14,16,18,20,25,30,40,"
+                           "50,70,100,150,200)\n";
+  auto const range = [](double from) { return from < 1e9 ? format("set yrange [%.3f:%.3f]\n", from * 0.97, from * 1.8) : ""; };
+  std::vector<Plot> plots{
+      {"validation.svg", detail::line_plot("validation.svg", "validation perplexity", runs, validation, tics + range(low))},
+      {"training.svg", detail::line_plot("training.svg", "training perplexity, mean of 20 steps", runs, training,
+                                          tics + range(low_training))}};
+
+  auto const reference = std::find_if(runs.begin(), runs.end(), [](Record const* r) { return r->name == reference_strategy; });
+  if (reference == runs.end()) return plots;
+  detail::Curve const base = validation[std::size_t(reference - runs.begin())];
+  for (detail::Curve& curve : validation)
+    for (std::size_t i = 0; i < curve.size(); ++i) curve[i].second -= i < base.size() ? base[i].second : NAN;
+  plots.push_back({"difference.svg", detail::line_plot("difference.svg", "validation perplexity minus loss-global", runs, validation,
+                                                       "set yrange [-1:2.5]\nset format y '%+.1f'\n")});
+  return plots;
 }
 
 inline Plot max_vio_plot(std::vector<Record const*> const& runs) {
@@ -114,7 +127,7 @@ inline Plot max_vio_plot(std::vector<Record const*> const& runs) {
     curves.push_back(std::move(c));
   }
   return {"max_vio.svg", detail::line_plot("max_vio.svg", "max_vio of a step, mean of 20 steps", runs, curves,
-                                           "set ytics format '%.3g'\n")};
+                                           "set logscale y\nset ytics (0.1,0.2,0.5,1,2,5,10,20,50,100)\n")};
 }
 
 /// Load of each expert over time: one column a group of steps; experts in the order of their load at the end.
@@ -138,7 +151,7 @@ inline Plot load_plot(Record const& r, std::string const& file) {
   std::ostringstream out;
   out << detail::terminal(file, 400, 250, 11) << detail::load_palette << "set title " << detail::quoted(r.name)
       << " noenhanced\nset xlabel 'step' offset 0,0.5\nset ylabel 'expert, by load at the end' offset 1,0\nunset key\n"
-      << "set cblabel 'load / mean' offset -1,0\nset cbtics 1\nset format cb '%g'\n"
+      << "set cblabel 'load / mean' offset 0.5,0\nset cbtics 1\nset format cb '%g'\n"
       << format("set xrange [0:%lld]\nset yrange [%lld:0]\n", static_cast<long long>(steps), static_cast<long long>(experts))
       << "$load << EOD\n";
   for (auto const& row : load) {
@@ -171,7 +184,7 @@ inline Plot domain_plot(Record const& r, std::string const& file) {
   std::ostringstream out;
   out << detail::terminal(file, 600, 200, 11) << detail::load_palette << "set title " << detail::quoted(r.name)
       << " noenhanced\nset xlabel 'expert, by its commonest domain' offset 0,0.5\nunset key\nunset xtics\n"
-      << "set cblabel 'load / mean' offset -1,0\nset cbtics 1\nset format cb '%g'\nset ytics (";
+      << "set cblabel 'load / mean' offset 0.5,0\nset cbtics 1\nset format cb '%g'\nset ytics (";
   for (std::int64_t d = 0; d < domains; ++d) out << (d ? ", " : "") << detail::quoted(r.domains[std::size_t(d)]) << ' ' << d;
   out << format(") noenhanced\nset xrange [-0.5:%lld.5]\nset yrange [%lld.5:-0.5]\n", static_cast<long long>(experts - 1),
                 static_cast<long long>(domains - 1))

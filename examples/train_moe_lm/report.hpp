@@ -50,7 +50,9 @@ inline std::vector<std::string> draw(std::vector<Plot> const& plots) {
                  read_whole(folder / "log.txt").substr(0, 300).c_str());
   } else {
     for (Plot const& plot : plots) {
-      std::string const svg = read_whole(folder / plot.file);
+      std::string svg = read_whole(folder / plot.file);
+      for (std::size_t at = 0; (at = svg.find("<image ", at)) != std::string::npos; at += 7) // cells, not a blur
+        svg.insert(at + 7, "style='image-rendering:optimizeSpeed;image-rendering:pixelated' ");
       std::size_t const start = svg.find("<svg");
       pictures.push_back(start == std::string::npos ? "" : svg.substr(start));
     }
@@ -132,6 +134,7 @@ inline std::filesystem::path write_report(std::filesystem::path const& folder, S
   if (std::string const paired = paired_text(records); !paired.empty()) html += "<pre>" + detail::escaped(paired) + "</pre>\n";
   html += section("Loss", format("Pictures are of seed %llu. Full lines: softmax gate, dashed: sigmoid gate.",
                                  static_cast<unsigned long long>(s.seed)), "validation");
+  html += section("Differences", "On the same validation text, with the same training text before it.", "difference");
   html += section("Loss in training", "The strategies see the same text at the same step.", "training");
   html += section("max_vio over time", "Load of one training step, before any drop.", "max_vio");
   html += section("Load of each expert over time", "A white row is an expert that nobody chooses.", "load");

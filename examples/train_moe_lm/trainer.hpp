@@ -5,20 +5,25 @@
 // own micro-batches, then the ranks add theirs in rank order, each rank for a slice of the weights, and step that slice. So
 // the numbers do not depend on timing.
 
-#include "measures.hpp"
 #include "model.hpp"
 #include "optimizer.hpp"
 #include "state.hpp"
 #include "strategies.hpp"
+
+#include <moebal/stats/metrics.hpp>
+#include <moebal/stats/metrics_specialisation.hpp>
 
 #include <functional>
 #include <sstream>
 
 namespace train {
 
-inline constexpr Index validation_batches = 48; // micro-batches of each domain at the end of a run
-inline constexpr Index checkpoint_batches = 12; // in the middle
-inline constexpr Index checkpoints = 8;
+/// How much validation text is read.
+struct Validation {
+  Index at_end = 48;     // micro-batches of each domain
+  Index midway = 12;     // the same, at each checkpoint
+  Index checkpoints = 8; // in a run
+};
 
 /// Watches a run. Called by rank 0 between two steps.
 struct Observer {
@@ -30,8 +35,8 @@ struct Observer {
 
 class Trainer {
 public:
-  Trainer(Corpus const& corpus, Settings const& settings, Observer observer)
-      : corpus_(corpus), s_(settings), observer_(std::move(observer)) {}
+  Trainer(Corpus const& corpus, Settings const& settings, Observer observer, Validation validation = {})
+      : corpus_(corpus), s_(settings), observer_(std::move(observer)), validation_(validation) {}
 
   /// Runs a strategy from the start, or on from where `midway` stopped. The record says whether it finished.
   Record run(StrategyInfo const& info, std::uint64_t seed, std::optional<Midway> const& midway = {}) {
@@ -98,9 +103,9 @@ private:
       if (comm.rank() == 0) note_step(step, wall_seconds() - wall);
       comm.barrier(); // the record and stop_ are settled
       ++step;
-      Index const every = std::max<Index>(1, s_.steps / checkpoints);
-      if (!stop_ && step % every == 0 && step < s_.steps) {
-        validate(comm, *strategy, checkpoint_batches, batches.front());
+      Index const every = std::max<Index>(1, s_.steps / validation_.checkpoints);
+      if (step % every == 0 && step < s_.steps) { // also when stopped: a resumed run does not come by here again
+        validate(comm, *strategy, validation_.midway, batches.front());
         if (comm.rank() == 0) note_checkpoint(step);
         comm.barrier();
       }
@@ -108,7 +113,7 @@ private:
       comm.barrier();
     }
     if (stop_) return;
-    validate(comm, *strategy, validation_batches, batches.front());
+    validate(comm, *strategy, validation_.at_end, batches.front());
     if (comm.rank() == 0) finish();
   }
 
@@ -178,7 +183,7 @@ private:
     Index const tokens = corpus_.tokens() * s_.ranks * s_.micro_batches;
     record_.routed_pairs += tokens * s_.top_k;
     record_.train_loss.push_back(loss / double(tokens));
-    record_.max_vio.push_back(max_vio(load));
+    record_.max_vio.push_back(moebal::stats::max_vio(load));
     record_.load.insert(record_.load.end(), load.begin(), load.end());
     record_.step_seconds += wall;
     stop_ = observer_.stepped(record_) && step + 1 < s_.steps;
@@ -222,7 +227,7 @@ private:
       for (std::size_t e = 0; e < load.size(); ++e) load[e] += r.load[e];
     }
     double const tokens = double(results_.size()) * double(corpus_.tokens());
-    record_.checkpoints.push_back({.step = step, .perplexity = std::exp(loss / tokens), .max_vio = max_vio(load)});
+    record_.checkpoints.push_back({.step = step, .perplexity = std::exp(loss / tokens), .max_vio = moebal::stats::max_vio(load)});
   }
 
   /// Rank 0: the row of the table, from the last validation.
@@ -234,7 +239,7 @@ private:
     for (Result const& r : results_) {
       loss += r.loss;
       loss_without_drops += r.loss_without_drops;
-      micro += max_vio(r.load);
+      micro += moebal::stats::max_vio(r.load);
       dropped += r.dropped;
       for (std::size_t e = 0; e < load.size(); ++e) {
         load[e] += r.load[e];
@@ -245,13 +250,14 @@ private:
     Row& row = record_.row;
     row.perplexity = std::exp(loss / tokens);
     row.perplexity_without_drops = std::exp(loss_without_drops / tokens);
-    row.max_vio_global = max_vio(load);
+    row.max_vio_global = moebal::stats::max_vio(load);
     Index const tail = std::max<Index>(1, record_.steps() / 10);
     row.max_vio_batch = std::accumulate(record_.max_vio.end() - tail, record_.max_vio.end(), 0.0) / double(tail);
     row.max_vio_micro_batch = micro / batches;
-    row.specialisation_bits = mutual_information(record_.domain_load, s_.experts);
-    row.top_domain_share = top_domain_share(record_.domain_load, s_.experts);
-    row.dead_experts = dead_experts(load);
+    moebal::MatrixView<std::int64_t const> const table(record_.domain_load.data(), corpus_.domain_count(), s_.experts);
+    row.specialisation_bits = moebal::stats::mutual_information(table);
+    row.top_domain_share = moebal::stats::top_domain_share(table);
+    row.dead_experts = moebal::stats::dead_experts(load, 0.1);
     row.dropped_train = double(record_.dropped_pairs) / double(record_.routed_pairs);
     row.dropped = double(dropped) / (tokens * double(s_.top_k));
     row.seconds_per_step = record_.step_seconds / double(record_.steps());
@@ -273,6 +279,7 @@ private:
   Settings s_;
   ModelShape shape_ = s_.model();
   Observer observer_;
+  Validation validation_;
   Adam adam_;
 
   // Shared by the ranks: written by one rank between two barriers.

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "support/test.hpp"
+
+#include "../../examples/train_moe_lm/data.hpp"
+
+#include <algorithm>
+
+using namespace train;
+
+namespace {
+
+/// A text in which each byte tells its block: 'a' in training blocks, 'V' in validation blocks.
+std::string marked_text(Split split, std::int64_t size) {
+  std::string text;
+  for (std::int64_t i = 0; i < size; ++i) text += i / split.block % split.every == split.every - 1 ? 'V' : 'a';
+  return text;
+}
+bool all_are(std::uint8_t const* window, std::int64_t size, char wanted) {
+  return std::all_of(window, window + size, [&](std::uint8_t byte) { return byte == std::uint8_t(wanted); });
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(examples_data)
+
+BOOST_AUTO_TEST_CASE(no_window_crosses_between_training_and_validation) {
+  Split const split{.block = 100, .every = 5};
+  Window const window{.context = 10, .length = 20};
+  Domain const domain = make_domain("d", marked_text(split, 2345), window, split);
+  Random random{1};
+  for (int i = 0; i < 2000; ++i) BOOST_TEST(all_are(domain.draw(random), window.size(), 'a'));
+  for (std::int64_t n : {1, 3, 4, 7, 40})
+    for (std::int64_t i = 0; i < n; ++i) BOOST_TEST(all_are(domain.validation_window(i, n), window.size(), 'V'));
+}
+
+BOOST_AUTO_TEST_CASE(every_training_start_is_drawn) {
+  Split const split{.block = 16, .every = 3};
+  Window const window{.context = 4, .length = 4};
+  Domain const domain = make_domain("d", marked_text(split, 100), window, split);
+  std::vector<std::uint8_t const*> drawn;
+  Random random{2};
+  for (int i = 0; i < 5000; ++i) drawn.push_back(domain.draw(random));
+  std::sort(drawn.begin(), drawn.end());
+  auto const different = std::unique(drawn.begin(), drawn.end()) - drawn.begin();
+  BOOST_TEST(different == domain.training_starts.back());
+  BOOST_TEST(different == 2 * (32 - 8 + 1)); // runs [0, 32) and [48, 80); the tail [96, 100) is too short
+}
+
+BOOST_AUTO_TEST_CASE(validation_windows_are_spread_over_all_blocks) {
+  Split const split{.block = 64, .every = 2};
+  Window const window{.context = 4, .length = 4};
+  Domain const domain = make_domain("d", marked_text(split, 64 * 20), window, split);
+  BOOST_TEST(domain.validation.size() == 10u);
+  std::vector<int> in_block(10);
+  for (std::int64_t i = 0; i < 30; ++i) {
+    std::int64_t const offset = domain.validation_window(i, 30) - domain.at(0);
+    ++in_block[std::size_t(offset / 128)];
+  }
+  for (int const n : in_block) BOOST_TEST(n == 3);
+}
+
+BOOST_AUTO_TEST_CASE(micro_batches_depend_on_their_place_alone) {
+  Split const split{.block = 100, .every = 5};
+  std::vector<Domain> domains;
+  for (char const* name : {"a", "b", "c"}) domains.push_back(make_domain(name, marked_text(split, 5000), {.context = 8, .length = 8}, split));
+  Corpus const corpus(std::move(domains));
+  bool differ_by_rank = false, differ_by_seed = false;
+  for (std::int64_t step = 0; step < 5; ++step)
+    for (std::int64_t g = 0; g < 3; ++g) {
+      Batch const batch = corpus.training(7, step, 1, g);
+      BOOST_TEST((batch.windows == corpus.training(7, step, 1, g).windows));
+      BOOST_TEST(batch.windows.size() == 4u);
+      Domain const& domain = corpus.domains()[std::size_t(batch.domain)];
+      for (auto const* w : batch.windows) BOOST_TEST((w >= domain.at(0) && w < domain.at(5000))); // all of one domain
+      differ_by_rank |= batch.windows != corpus.training(7, step, 2, g).windows;
+      differ_by_seed |= batch.windows != corpus.training(8, step, 1, g).windows;
+    }
+  BOOST_TEST(differ_by_rank);
+  BOOST_TEST(differ_by_seed);
+  for (std::int64_t m = 0; m < 6; ++m) BOOST_TEST(corpus.validation(m, 2).domain == m % 3);
+}
+
+BOOST_AUTO_TEST_CASE(a_text_too_short_is_refused) {
+  BOOST_CHECK_THROW(make_domain("d", std::string(19 * 8192, 'x')), std::invalid_argument);
+  BOOST_CHECK_THROW(make_domain("d", ""), std::invalid_argument);
+}
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+// The whole example on tiny texts: what the command line answers, and that a stopped run goes on to the same numbers.
+
+#include "support/test.hpp"
+
+#include "../../examples/train_moe_lm/program.hpp"
+
+#include <sstream>
+
+using namespace train;
+
+namespace {
+
+/// Three texts of three alphabets, made up.
+struct Texts {
+  std::filesystem::path folder = std::filesystem::temp_directory_path() / ("moebal_program_test_" + std::to_string(getpid()));
+  Texts() {
+    std::filesystem::create_directories(folder / "texts");
+    for (int d = 0; d < 3; ++d) {
+      Random random{std::uint64_t(d)};
+      std::string text;
+      while (text.size() < 180'000) text += char('0' + 20 * d + random.below(4 + random.below(12)));
+      std::ofstream(folder / "texts" / format("%d.txt", d)) << text;
+    }
+  }
+  ~Texts() { std::filesystem::remove_all(folder); }
+  std::string path(char const* name) const { return (folder / name).string(); }
+};
+
+/// What the program prints and returns.
+struct Answer {
+  int code = 0;
+  std::string out, error;
+};
+Answer call(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), "train_moe_lm");
+  std::vector<char const*> pointers;
+  for (std::string const& a : arguments) pointers.push_back(a.c_str());
+  std::ostringstream out, error;
+  auto* const old_out = std::cout.rdbuf(out.rdbuf());
+  auto* const old_error = std::cerr.rdbuf(error.rdbuf());
+  Answer answer;
+  answer.code = program(int(pointers.size()), pointers.data());
+  std::cout.rdbuf(old_out);
+  std::cerr.rdbuf(old_error);
+  answer.out = out.str();
+  answer.error = error.str();
+  return answer;
+}
+
+/// A row or record without what a clock measured.
+nlohmann::json timeless(Record record) {
+  record.step_seconds = record.cpu_seconds = record.balancer_seconds = 0;
+  record.row.seconds_per_step = record.row.balancer_share = 0;
+  return record;
+}
+
+Settings tiny(Texts const& texts) {
+  Settings s;
+  s.experts = 8;
+  s.steps = 12;
+  s.ranks = 3;
+  s.micro_batches = 2;
+  s.text = texts.path("texts");
+  return s;
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(examples_program)
+
+BOOST_AUTO_TEST_CASE(help_list_and_refusals) {
+  Answer const help = call({"--help"});
+  BOOST_TEST(help.code == 0);
+  for (char const* option : {"--strategies", "--seeds", "--capacity", "--resume", "--json", "--report", "--text"})
+    BOOST_TEST(help.out.find(option) != std::string::npos);
+  Answer const list = call({"--list"});
+  BOOST_TEST(list.code == 0);
+  for (StrategyInfo const& s : catalogue) BOOST_TEST(list.out.find(s.name) != std::string::npos);
+  BOOST_TEST(call({"--strategies", "loss-global,nonsense"}).code != 0);
+  BOOST_TEST(call({"--top-k", "3"}).code != 0);
+  BOOST_TEST(call({"--experts", "4", "--top-k", "8"}).code != 0);
+  Texts texts;
+  Answer const nothing = call({"--resume", "--state", texts.path("nothing")});
+  BOOST_TEST(nothing.code == 1);
+  BOOST_TEST(nothing.error.find("there is no state to resume") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(a_run_writes_table_json_report_and_state) {
+  Texts texts;
+  std::vector<std::string> const arguments{
+      "--text",       texts.path("texts"), "--experts", "8",  "--ranks", "2",     "--micro-batches",      "2",
+      "--steps",      "6",                 "--seeds",   "2",  "--json",  texts.path("rows/table.json"),
+      "--report",     texts.path("report"), "--state",  texts.path("state"),
+      "--strategies", "loss-global,none-sigmoid"};
+  Answer const answer = call(arguments);
+  BOOST_TEST(answer.code == 0);
+  BOOST_TEST(answer.out.find("loss-global") != std::string::npos);
+  BOOST_TEST(answer.out.find("seed by seed") != std::string::npos);
+  nlohmann::json const rows = nlohmann::json::parse(std::ifstream(texts.path("rows/table.json")));
+  BOOST_TEST(rows.size() == 4u);
+  for (auto const& row : rows)
+    for (char const* key : {"strategy", "scope", "gate", "seed", "perplexity", "max_vio_global", "max_vio_batch", "specialisation_bits",
+                            "dead_experts", "dropped", "seconds_per_step", "balancer_share"})
+      BOOST_TEST(row.contains(key), key);
+  BOOST_TEST(std::filesystem::file_size(texts.path("report/report.html")) > 1000u);
+
+  // Nothing is left to do, so a resume only repeats the table.
+  Answer const again = call({"--resume", "--state", texts.path("state"), "--report", texts.path("report")});
+  BOOST_TEST(again.code == 0);
+  BOOST_TEST(again.out.substr(0, again.out.find("Report")) == answer.out.substr(0, answer.out.find("Report")));
+  Answer const other = call({"--resume", "--state", texts.path("state"), "--steps", "7"});
+  BOOST_TEST(other.code == 1);
+  BOOST_TEST(other.error.find("--steps") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(a_stopped_run_goes_on_to_the_same_numbers) {
+  Texts texts;
+  Validation const little{.at_end = 2, .midway = 1, .checkpoints = 4};
+  for (double const capacity : {0.0, 1.25}) {
+    Settings s = tiny(texts);
+    s.capacity = capacity;
+    Corpus const corpus(domains_of(s.text));
+    for (StrategyInfo const& info : catalogue) {
+      if (capacity > 0 && info.name != "bias-global-softmax") continue;
+      BOOST_TEST_CONTEXT(info.name) {
+        Record const whole = Trainer(corpus, s, {}, little).run(info, 4);
+        BOOST_TEST((whole.finished == Finished::Yes));
+        BOOST_TEST(whole.steps() == s.steps);
+
+        State state;
+        Observer stop_at_five;
+        stop_at_five.stepped = [](Record const& r) { return r.steps() == 5; };
+        stop_at_five.save = [&](Midway midway) { state.midway = std::move(midway); };
+        Record const part = Trainer(corpus, s, stop_at_five, little).run(info, 4);
+        BOOST_TEST((part.finished == Finished::No));
+        BOOST_TEST(part.steps() == 5);
+        save(state, texts.folder);
+        Record const rest = Trainer(corpus, s, {}, little).run(info, 4, load(texts.folder).midway);
+        BOOST_TEST((timeless(rest) == timeless(whole)));
+        if (capacity > 0) BOOST_TEST(whole.row.dropped_train > 0);
+      }
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_state_of_another_model_is_refused) {
+  Texts texts;
+  Settings s = tiny(texts);
+  Corpus const corpus(domains_of(s.text));
+  Midway midway;
+  midway.weights = {1, 2, 3};
+  BOOST_CHECK_THROW(Trainer(corpus, s, {}).run(*find_strategy("loss-global"), 4, midway), train::StateError);
+}
+
+BOOST_AUTO_TEST_CASE(paired_differences_pair_by_seed) {
+  std::vector<Record> records;
+  for (std::uint64_t seed : {1, 2, 3})
+    for (char const* name : {"loss-micro", "loss-global"}) {
+      if (seed == 3 && std::string(name) == "loss-global") continue;
+      Record r;
+      r.name = name;
+      r.seed = seed;
+      r.finished = Finished::Yes;
+      r.row.perplexity = 10 * double(seed) + (std::string(name) == "loss-micro" ? 0.5 : 0);
+      records.push_back(r);
+    }
+  auto const paired = paired_differences(records);
+  BOOST_TEST(paired.size() == 1u);
+  BOOST_TEST(paired.front().name == "loss-micro");
+  BOOST_TEST((paired.front().differences == std::vector<double>{0.5, 0.5})); // seed 3 has no partner
+}
+
+BOOST_AUTO_TEST_SUITE_END()
