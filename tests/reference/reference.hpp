@@ -47,8 +47,11 @@ inline double sqrt_softplus_slope(double z) { return z < -40 ? std::exp(z / 2) /
 
 inline double log_sum_exp(Row const& z) {
   double top = -std::numeric_limits<double>::infinity();
-  for (double x : z) top = std::max(top, x);
-  if (std::isinf(top) && top < 0) return top;
+  for (double x : z) {
+    if (std::isnan(x)) return x;
+    top = std::max(top, x);
+  }
+  if (std::isinf(top)) return top;
   double sum = 0;
   for (double x : z) sum += std::exp(x - top);
   return top + std::log(sum);
@@ -305,7 +308,7 @@ inline Sums sums(Gate const& gate, Matrix const& logits, Routing const& routing,
     Row const q = normalised_scores(gate.score, z);
     for (std::size_t e = 0; e < experts; ++e) s.score_sums[e] += std::isnan(q[e]) ? 0 : q[e];
     double const lse = log_sum_exp(z);
-    s.lse_squares += std::isnan(lse) ? 0 : lse * lse;
+    s.lse_squares += std::isfinite(lse) ? lse * lse : 0;
   }
   return s;
 }
