@@ -81,8 +81,8 @@ BOOST_AUTO_TEST_CASE(the_tail_is_empty) {
 // vLLM 00e6fb6d, torch_moe_align_block_size, T = 7, K = 2, E = 8, block 4: filler T K = 14, blocks past the end 0.
 BOOST_AUTO_TEST_CASE(vllm_blocks) {
   std::vector<ExpertId> const ids{5, 2, 2, 7, 7, 2, 3, 7, 4, 6, 1, 2, 6, 4};
-  std::vector<Index> const sorted{10, 14, 14, 14, 1, 2, 5, 11, 6, 14, 14, 14, 8, 13, 14, 14,
-                                  0,  14, 14, 14, 9, 12, 14, 14, 3, 4, 7, 14};
+  std::vector<Index> const sorted{10, 14, 14, 14, 1,  2,  5, 11, 6,  14, 14, 14, 8, 13,
+                                  14, 14, 0,  14, 14, 14, 9, 12, 14, 14, 3,  4,  7, 14};
   std::vector<Index> const experts{1, 2, 3, 4, 5, 6, 7};
   mb::Plan const tight = mb::make_plan(SerialExec{}, 8, mb::MatrixView<ExpertId const>(ids.data(), 7, 2));
   mb::AlignedPlan const aligned = mb::make_aligned(SerialExec{}, {.block = 4}, tight);

@@ -60,7 +60,8 @@ template <class Drop> void check(Drop drop) {
   mb::Plan plan(T, K, E, T * K), aligned(T, K, E, slots);
   std::vector<mb::ExpertId> blocks(std::size_t(slots / 64));
   std::vector<float> x(std::size_t(T * D)), y(std::size_t(slots * D)), kept(std::size_t(T * K)), d_y(y);
-  mb::MatrixView<float> const xv(x.data(), T, D), yv(y.data(), slots, D), kv(kept.data(), T, K), dv(d_y.data(), slots, D);
+  mb::MatrixView<float> const xv(x.data(), T, D), yv(y.data(), slots, D), kv(kept.data(), T, K),
+      dv(d_y.data(), slots, D);
   mb::Workspace workspace(mb::plan_workspace_bytes(exec, policy, T, K, E));
   mb::PlanTarget<> const tight = plan.target(), padded = aligned.target();
   mb::WorkspaceView<> const scratch = workspace;

@@ -10,8 +10,8 @@ using mb::Index;
 
 BOOST_AUTO_TEST_SUITE(plan_capacity)
 
-// The numbers of the next four cases were printed by the peers' own code (Megatron-LM d98e8a64, DeepSpeed edaa7221, vmoe
-// 942a78bc, Tutel 82af7aad). Factors are the fp32 values that those runs read.
+// The numbers of the next four cases were printed by the peers' own code (Megatron-LM d98e8a64, DeepSpeed edaa7221,
+// vmoe 942a78bc, Tutel 82af7aad). Factors are the fp32 values that those runs read.
 
 BOOST_AUTO_TEST_CASE(megatron_values) {
   struct Case {
@@ -46,9 +46,10 @@ BOOST_AUTO_TEST_CASE(vmoe_values) {
     bool up;
     Index multiple, experts, tokens, slots;
   };
-  for (Case const& c : {Case{0.01f, true, 1, 8, 291, 1}, Case{1.0f, false, 4, 64, 1199, 20}, Case{1.25f, false, 4, 3, 1924, 804},
-                        Case{0.01f, true, 8, 7, 523, 8}, Case{1.25f, true, 1, 8, 1977, 309}, Case{0.5f, false, 8, 3, 1358, 232},
-                        Case{1.0f, false, 1, 60, 858, 14}, Case{0.5f, false, 1, 3, 1755, 292}, Case{2.0f, true, 4, 7, 430, 124}})
+  for (Case const& c :
+       {Case{0.01f, true, 1, 8, 291, 1}, Case{1.0f, false, 4, 64, 1199, 20}, Case{1.25f, false, 4, 3, 1924, 804},
+        Case{0.01f, true, 8, 7, 523, 8}, Case{1.25f, true, 1, 8, 1977, 309}, Case{0.5f, false, 8, 3, 1358, 232},
+        Case{1.0f, false, 1, 60, 858, 14}, Case{0.5f, false, 1, 3, 1755, 292}, Case{2.0f, true, 4, 7, 430, 124}})
     BOOST_TEST(mb::capacities::vmoe(c.factor, c.up ? mb::Rounding::Up : mb::Rounding::NearestEven, c.multiple)
                    .slots({c.tokens, 1, c.experts}) == c.slots);
   // 5 / 2 = 2.5 and 7 / 2 = 3.5: halves go to the even number.
@@ -64,7 +65,8 @@ BOOST_AUTO_TEST_CASE(tutel_values) {
   for (Case const& c : {Case{1.0, 1, 4, 60, 10, 3, 4}, Case{1.0, 1, 8, 8, 10, 10, 16}, Case{1.25, 4, 1, 8, 16, 5, 4},
                         Case{-0.5, 1, 2, 8, 16, 8, 2}, Case{-4.0, 1, 2, 8, 16, 16, 16}, Case{0.0, 1, 2, 8, 16, 7, 7},
                         Case{1.0, 8, 4, 8, 16, 10, 8}, Case{1.0, 1, 2, 8, 12, 12, 4}, Case{1.0, 1, 2, 8, 1, 1, 2}})
-    BOOST_TEST(mb::capacities::tutel(c.factor, c.alignment).slots({c.tokens, c.top_k, c.experts}, c.largest) == c.slots);
+    BOOST_TEST(mb::capacities::tutel(c.factor, c.alignment).slots({c.tokens, c.top_k, c.experts}, c.largest) ==
+               c.slots);
   // Without the largest load the number of tokens stands in: no expert can be chosen more often.
   BOOST_TEST(mb::capacities::tutel(0).slots({16, 2, 8}) == 16);
   BOOST_TEST(mb::capacities::tutel(0, 8).slots({16, 2, 8}, 9) == 16);
@@ -105,7 +107,8 @@ BOOST_AUTO_TEST_CASE(refuses) {
   BOOST_CHECK_EXCEPTION(mb::Capacity{}.slots({-1, 1, 1}), mb::ShapeError, says("tokens of a capacity"));
   BOOST_CHECK_EXCEPTION(mb::Capacity{.multiple = 0}.slots({1, 1, 1}), mb::ShapeError, says("multiple of a capacity"));
   for (double const bad : {-1.0, double(NAN), std::numeric_limits<double>::infinity()})
-    BOOST_CHECK_EXCEPTION(mb::Capacity{.factor = bad}.slots({1, 1, 1}), mb::ShapeError, says("capacity factor: needed"));
+    BOOST_CHECK_EXCEPTION(mb::Capacity{.factor = bad}.slots({1, 1, 1}), mb::ShapeError,
+                          says("capacity factor: needed"));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -101,8 +101,8 @@ BOOST_AUTO_TEST_CASE(weights_of_dropped_pairs_are_not_read) {
   w[4] = 3; // pairs 2 and 3 were dropped
   std::vector<float> const y{1, 10, 100, 1000};
   std::vector<float> out(3);
-  mb::combine_into(SerialExec{}, plan, mb::MatrixView<float const>(y.data(), 4, 1), mb::MatrixView<float>(w.data(), 3, 2),
-                   mb::MatrixView<float>(out.data(), 3, 1));
+  mb::combine_into(SerialExec{}, plan, mb::MatrixView<float const>(y.data(), 4, 1),
+                   mb::MatrixView<float>(w.data(), 3, 2), mb::MatrixView<float>(out.data(), 3, 1));
   BOOST_TEST((out == std::vector<float>{1 + 200, 0, 30 + 4000}));
 }
 
@@ -116,15 +116,16 @@ BOOST_AUTO_TEST_CASE(gradients_against_central_differences) {
     auto const cotangent = normal<double>(T * D, 3);
     auto const loss = [&] {
       std::vector<double> out(std::size_t(T * D));
-      mb::combine_into(SerialExec{}, plan, mb::MatrixView<double>(y.data(), S, D), mb::MatrixView<double>(w.data(), T, K),
-                       mb::MatrixView<double>(out.data(), T, D));
+      mb::combine_into(SerialExec{}, plan, mb::MatrixView<double>(y.data(), S, D),
+                       mb::MatrixView<double>(w.data(), T, K), mb::MatrixView<double>(out.data(), T, D));
       double sum = 0;
       for (std::size_t i = 0; i < out.size(); ++i) sum += out[i] * cotangent[i];
       return sum;
     };
     std::vector<double> d_y(y.size(), 5), d_w(w.size(), 5);
     mb::combine_backward_into(SerialExec{}, plan, mb::MatrixView<double>(y.data(), S, D),
-                              mb::MatrixView<double>(w.data(), T, K), mb::MatrixView<double const>(cotangent.data(), T, D),
+                              mb::MatrixView<double>(w.data(), T, K),
+                              mb::MatrixView<double const>(cotangent.data(), T, D),
                               mb::MatrixView<double>(d_y.data(), S, D), mb::MatrixView<double>(d_w.data(), T, K));
     auto const slope = [&](double& x) {
       double const old = x;

@@ -34,7 +34,8 @@ struct Results {
 };
 
 template <class Exec, class Drop>
-Results everything(Exec const& exec, Drop drop, Ids const& ids, Matrix<float> const& weights, Index E, Matrix<float> const& x) {
+Results everything(Exec const& exec, Drop drop, Ids const& ids, Matrix<float> const& weights, Index E,
+                   Matrix<float> const& x) {
   mb::PlanPolicy const policy{.drop = drop, .capacity = mb::capacities::megatron(0.8)};
   mb::Plan const tight = mb::make_plan(exec, policy, E, ids, weights);
   mb::AlignedPlan const aligned = mb::make_aligned(exec, {.block = 8}, tight);
@@ -68,8 +69,12 @@ BOOST_AUTO_TEST_SUITE(plan_eigen)
 
 BOOST_AUTO_TEST_CASE(any_number_of_threads) {
   Eigen::ThreadPool two(2), five(5);
-  for (auto const& [T, K, E, D] : {std::tuple<Index, Index, Index, Index>{0, 2, 3, 5}, {1, 1, 1, 3}, {7, 3, 3, 9},
-                                   {4097, 8, 60, 19}, {4097, 1, 384, 1}, {4097, 3, 3, 33}}) {
+  for (auto const& [T, K, E, D] : {std::tuple<Index, Index, Index, Index>{0, 2, 3, 5},
+                                   {1, 1, 1, 3},
+                                   {7, 3, 3, 9},
+                                   {4097, 8, 60, 19},
+                                   {4097, 1, 384, 1},
+                                   {4097, 3, 3, 33}}) {
     auto const batch = reference::random_batch(T, K, E, 55);
     Ids const ids = Eigen::Map<Ids const>(batch.ids.data(), T, K);
     Matrix<float> weights(T, K), x(T, D);

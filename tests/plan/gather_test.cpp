@@ -41,7 +41,8 @@ template <class T> void check_round_trip(Index T_, Index K, Index E, Index D) {
   auto const x = any_bits<T>(T_ * D);
   for (mb::Plan const* plan : {&tight, &aligned.plan}) {
     std::vector<T> y = any_bits<T>(plan->slots() * D), back = any_bits<T>(T_ * D);
-    mb::gather_into(SerialExec{}, *plan, mb::MatrixView<T const>(x.data(), T_, D), mb::MatrixView<T>(y.data(), plan->slots(), D));
+    mb::gather_into(SerialExec{}, *plan, mb::MatrixView<T const>(x.data(), T_, D),
+                    mb::MatrixView<T>(y.data(), plan->slots(), D));
     std::vector<T> const zeros(std::size_t(D), T{});
     for (Index s = 0; s < plan->slots(); ++s) {
       Index const pair = plan->order()[s];
@@ -76,7 +77,8 @@ BOOST_AUTO_TEST_CASE(rows_that_lie_apart) {
   mb::Plan const plan = mb::make_plan(SerialExec{}, 2, mb::MatrixView<ExpertId const>(ids.data(), 3, 1));
   std::vector<float> const x{1, 2, 0, 3, 4, 0, 5, 6, 0};
   std::vector<float> y(3 * 4, 9.0f);
-  mb::gather_into(SerialExec{}, plan, mb::MatrixView<float const>(x.data(), 3, 2, 3), mb::MatrixView<float>(y.data(), 3, 2, 4));
+  mb::gather_into(SerialExec{}, plan, mb::MatrixView<float const>(x.data(), 3, 2, 3),
+                  mb::MatrixView<float>(y.data(), 3, 2, 4));
   BOOST_TEST((y == std::vector<float>{3, 4, 9, 9, 1, 2, 9, 9, 5, 6, 9, 9}));
 }
 
@@ -88,7 +90,8 @@ BOOST_AUTO_TEST_CASE(rows_past_the_last_slot_become_zero) {
   mb::group_into(SerialExec{}, 1, mb::MatrixView<ExpertId const>(ids.data(), 3, 1), target, workspace);
   std::vector<float> const x{1, 2, 3};
   std::vector<float> y{9, 9, 9};
-  mb::gather_into(SerialExec{}, target, mb::MatrixView<float const>(x.data(), 3, 1), mb::MatrixView<float>(y.data(), 3, 1));
+  mb::gather_into(SerialExec{}, target, mb::MatrixView<float const>(x.data(), 3, 1),
+                  mb::MatrixView<float>(y.data(), 3, 1));
   BOOST_TEST((y == std::vector<float>{2, 0, 0}));
 }
 
@@ -112,7 +115,8 @@ BOOST_AUTO_TEST_CASE(the_sum_is_the_backward_of_gather) {
   // <gather(x), y> = <x, scatter(y)>
   std::vector<double> x(std::size_t(T * D)), y(std::size_t(plan.slots() * D));
   for (std::size_t i = 0; i < x.size(); ++i) x[i] = std::cos(double(3 * i));
-  mb::gather_into(SerialExec{}, plan, mb::MatrixView<double>(x.data(), T, D), mb::MatrixView<double>(y.data(), plan.slots(), D));
+  mb::gather_into(SerialExec{}, plan, mb::MatrixView<double>(x.data(), T, D),
+                  mb::MatrixView<double>(y.data(), plan.slots(), D));
   double left = 0, right = 0;
   for (std::size_t i = 0; i < y.size(); ++i) left += y[i] * d_y[i];
   for (std::size_t i = 0; i < x.size(); ++i) right += x[i] * d_x[i];

@@ -58,7 +58,8 @@ template <mb::drop_policy Drop> void check_policy(Drop drop, reference::Policy p
       for (auto const order : {mb::SlotOrder::Token, mb::SlotOrder::Priority}) {
         BOOST_TEST_CONTEXT("T " << s.tokens << " K " << s.top_k << " E " << s.experts << " C " << capacity) {
           auto const expected = reference::plan(batch, policy, capacity, order == mb::SlotOrder::Priority, seed);
-          mb::PlanPolicy const plan_policy{.drop = drop, .capacity = mb::capacities::absolute(capacity), .order = order};
+          mb::PlanPolicy const plan_policy{
+              .drop = drop, .capacity = mb::capacities::absolute(capacity), .order = order};
           check(mb::make_plan(SerialExec{}, plan_policy, s.experts, ids_of(batch), weights_of(batch)), expected, batch);
           if (s.tokens < 1000) continue;
           for (SerialExec const& exec : {SerialExec{3}, SerialExec{64, true}})
@@ -161,10 +162,11 @@ BOOST_AUTO_TEST_CASE(random_depends_on_the_seed_and_is_fair) {
   BOOST_TEST((quarters(1).second != quarters(2).second));
 }
 
-// Tutel 82af7aad, extract_critical, T = 16, E = 8, K = 2, batch-prioritised: softmax scores of the chosen experts (4 digits
-// decide), ids and unclipped locations as its own code printed them.
+// Tutel 82af7aad, extract_critical, T = 16, E = 8, K = 2, batch-prioritised: softmax scores of the chosen experts (4
+// digits decide), ids and unclipped locations as its own code printed them.
 BOOST_AUTO_TEST_CASE(tutel_locations) {
-  int const ids[2][16] = {{7, 7, 3, 6, 7, 1, 3, 7, 0, 4, 7, 7, 2, 5, 4, 6}, {2, 6, 2, 0, 6, 6, 4, 5, 2, 2, 3, 0, 5, 6, 2, 3}};
+  int const ids[2][16] = {{7, 7, 3, 6, 7, 1, 3, 7, 0, 4, 7, 7, 2, 5, 4, 6},
+                          {2, 6, 2, 0, 6, 6, 4, 5, 2, 2, 3, 0, 5, 6, 2, 3}};
   int const locations[2][16] = {{1, 4, 1, 0, 5, 0, 0, 0, 0, 0, 3, 2, 0, 0, 1, 1},
                                 {2, 4, 3, 2, 5, 3, 2, 1, 4, 1, 2, 1, 2, 2, 5, 3}};
   float const first[16] = {0.414767f, 0.261918f, 0.315741f, 0.329625f, 0.213137f, 0.340847f, 0.408812f, 0.469083f,
@@ -193,16 +195,18 @@ BOOST_AUTO_TEST_CASE(tutel_locations) {
 
 // vmoe 942a78bc, _get_top_experts_per_item_common, T = 16, E = 8, K = 2, batch_priority: ids and buffer indices.
 BOOST_AUTO_TEST_CASE(vmoe_buffer_index) {
-  reference::Batch const batch{16, 2, 8,
-                               {7, 5, 6, 7, 7, 3, 2, 7, 3, 0, 6, 2, 2, 0, 7, 6, 4, 5, 3, 2, 6, 2, 7, 5, 2, 1, 3, 0, 7, 5, 5, 7},
-                               {0.27637f, 0.24068f, 0.27356f, 0.23113f, 0.24651f, 0.16369f, 0.44060f, 0.11246f,
-                                0.32240f, 0.23964f, 0.34774f, 0.28434f, 0.29676f, 0.20638f, 0.30521f, 0.17610f,
-                                0.40970f, 0.15268f, 0.40300f, 0.28218f, 0.47362f, 0.16880f, 0.30455f, 0.21930f,
-                                0.29119f, 0.26055f, 0.32788f, 0.20851f, 0.41218f, 0.15102f, 0.65469f, 0.10109f}};
-  int const buffer[32] = {3, 4, 2, 7, 4, 3, 0, 6, 2, 1, 1, 5, 1, 2, 1, 3, 0, 2, 0, 4, 0, 3, 2, 3, 2, 0, 1, 0, 0, 1, 0, 5};
-  mb::PlanPolicy const policy{.drop = mb::DropBatchPrioritised{},
-                              .capacity = mb::capacities::absolute(100),
-                              .order = mb::SlotOrder::Priority};
+  reference::Batch const batch{
+      16,
+      2,
+      8,
+      {7, 5, 6, 7, 7, 3, 2, 7, 3, 0, 6, 2, 2, 0, 7, 6, 4, 5, 3, 2, 6, 2, 7, 5, 2, 1, 3, 0, 7, 5, 5, 7},
+      {0.27637f, 0.24068f, 0.27356f, 0.23113f, 0.24651f, 0.16369f, 0.44060f, 0.11246f, 0.32240f, 0.23964f, 0.34774f,
+       0.28434f, 0.29676f, 0.20638f, 0.30521f, 0.17610f, 0.40970f, 0.15268f, 0.40300f, 0.28218f, 0.47362f, 0.16880f,
+       0.30455f, 0.21930f, 0.29119f, 0.26055f, 0.32788f, 0.20851f, 0.41218f, 0.15102f, 0.65469f, 0.10109f}};
+  int const buffer[32] = {3, 4, 2, 7, 4, 3, 0, 6, 2, 1, 1, 5, 1, 2, 1, 3,
+                          0, 2, 0, 4, 0, 3, 2, 3, 2, 0, 1, 0, 0, 1, 0, 5};
+  mb::PlanPolicy const policy{
+      .drop = mb::DropBatchPrioritised{}, .capacity = mb::capacities::absolute(100), .order = mb::SlotOrder::Priority};
   mb::Plan const plan = mb::make_plan(SerialExec{}, policy, 8, ids_of(batch), weights_of(batch));
   for (Index pair = 0; pair < 32; ++pair)
     BOOST_TEST(plan.slot_of().data()[pair] - plan.offsets()[batch.ids[std::size_t(pair)]] == buffer[pair]);
@@ -248,7 +252,8 @@ BOOST_AUTO_TEST_CASE(rows_that_lie_apart) {
   mb::validate(target, ids_of(batch), 5);
   mb::Plan const tight = mb::make_plan(SerialExec{}, policy, 5, ids_of(batch), weights_of(batch));
   BOOST_TEST((copy(plan.order()) == copy(tight.order())));
-  for (Index t = 0; t < 97; ++t) BOOST_TEST(wide_slots[std::size_t(t * 4 + 3)] == 77); // nothing written between the rows
+  for (Index t = 0; t < 97; ++t)
+    BOOST_TEST(wide_slots[std::size_t(t * 4 + 3)] == 77); // nothing written between the rows
 }
 
 BOOST_AUTO_TEST_CASE(memory_that_was_used_before) {

@@ -30,7 +30,8 @@ template <class Key> void check(Index n, SerialExec exec, Key mask) {
   std::sort(expected.begin(), expected.end()); // values ascend, so this is the stable order
   bool equal = true;
   for (Index i = 0; i < n; ++i)
-    equal = equal && scratch.keys[i] == expected[std::size_t(i)].first && scratch.values[i] == expected[std::size_t(i)].second;
+    equal = equal && scratch.keys[i] == expected[std::size_t(i)].first &&
+            scratch.values[i] == expected[std::size_t(i)].second;
   BOOST_TEST(equal);
 }
 

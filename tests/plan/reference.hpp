@@ -20,8 +20,8 @@ struct Batch {
   std::vector<float> weights;    // [T, K]
 };
 
-/// K distinct ids a row, every fifth row padding, now and then a single choice missing, crowded on low ids; weights of few
-/// values, so that many are equal, some of them -0, NaN and infinite.
+/// K distinct ids a row, every fifth row padding, now and then a single choice missing, crowded on low ids; weights of
+/// few values, so that many are equal, some of them -0, NaN and infinite.
 inline Batch random_batch(std::int64_t tokens, std::int64_t top_k, std::int64_t experts, std::uint64_t seed) {
   Batch batch{tokens, top_k, experts, {}, {}};
   std::mt19937_64 random(seed);
@@ -84,8 +84,8 @@ inline std::vector<Expert> plan(Batch const& batch, Policy policy, std::int64_t 
                                  : policy == Policy::PriorityMax || policy == Policy::PrioritySum
                                      ? down(priority[static_cast<std::size_t>(t)])
                                      : std::tuple{0, 0.0};
-    bool const by_choice = policy == Policy::PositionFirstBeforeSecond || policy == Policy::PriorityMax ||
-                           policy == Policy::PrioritySum;
+    bool const by_choice =
+        policy == Policy::PositionFirstBeforeSecond || policy == Policy::PriorityMax || policy == Policy::PrioritySum;
     std::uint64_t const hash = policy == Policy::Random ? splitmix64(seed, static_cast<std::uint64_t>(pair)) >> 32 : 0;
     return std::tuple{by_choice ? k : 0, number, value, hash, pair};
   };

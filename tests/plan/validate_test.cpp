@@ -33,14 +33,16 @@ BOOST_AUTO_TEST_CASE(ids) {
   mb::validate_ids(mb::MatrixView<ExpertId const>{}, 3);
   BOOST_CHECK_EXCEPTION(mb::validate_ids(view({0, 1, 1, 3}), 3), mb::ShapeError,
                         says("expert id of token 1, choice 1: needed 0 to 2, or -1 for none, had 3"));
-  BOOST_CHECK_EXCEPTION(mb::validate_ids(view({0, 1, -2, 2}), 3), mb::ShapeError, says("expert id of token 1, choice 0"));
+  BOOST_CHECK_EXCEPTION(mb::validate_ids(view({0, 1, -2, 2}), 3), mb::ShapeError,
+                        says("expert id of token 1, choice 0"));
   BOOST_CHECK_EXCEPTION(mb::validate_ids(view({0, 1, 2, 2}), 3), mb::ShapeError,
                         says("expert id of token 1, choice 1: needed ids that differ, had 2 again"));
   BOOST_CHECK_EXCEPTION(mb::validate_ids(view({0, 1, 2, 0, 1, 0}, 3), 3), mb::ShapeError,
                         says("expert id of token 1, choice 2"));
   mb::validate_ids(view({0, 1, 2, 2, 1, 0}, 3), 3); // the same id in two tokens is fine
   mb::validate_ids(view({-1, -1, -1, 2, 1, -1}, 3), 3);
-  BOOST_CHECK_EXCEPTION(mb::make_plan(SerialExec{}, 2, view(good)), mb::ShapeError, says("expert id of token 0, choice 0"));
+  BOOST_CHECK_EXCEPTION(mb::make_plan(SerialExec{}, 2, view(good)), mb::ShapeError,
+                        says("expert id of token 0, choice 0"));
 }
 
 /// Breaks one thing of a good plan; it must be named.
@@ -83,7 +85,8 @@ BOOST_AUTO_TEST_CASE(a_plan_of_other_ids_is_named) {
   padded[6] = mb::no_expert;
   BOOST_CHECK_EXCEPTION(mb::validate(plan, view(padded), 3), mb::ShapeError,
                         says("slot of pair 6, which has no expert here: needed -1, had 5"));
-  BOOST_CHECK_EXCEPTION(mb::validate(plan, view(good), 4), mb::ShapeError, says("experts of the plan: needed 4, had 3"));
+  BOOST_CHECK_EXCEPTION(mb::validate(plan, view(good), 4), mb::ShapeError,
+                        says("experts of the plan: needed 4, had 3"));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// The smallest execution object: plain loops. It pretends to have any number of workers, and can run its items backwards,
-// which shows what depends on the cut of the work or on its order.
+// The smallest execution object: plain loops. It pretends to have any number of workers, and can run its items
+// backwards, which shows what depends on the cut of the work or on its order.
 
 #include <moebal/core/execution.hpp>
 

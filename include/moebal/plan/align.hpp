@@ -95,7 +95,8 @@ inline Index aligned_slots(Alignment alignment, Index pairs, Index experts) {
 /// @throws ShapeError
 template <execution Exec>
 void align_into(Exec const& exec, Alignment alignment, PlanView<typename Exec::memory> plan,
-                PlanTarget<typename Exec::memory> aligned, VectorView<ExpertId, typename Exec::memory> block_experts = {}) {
+                PlanTarget<typename Exec::memory> aligned,
+                VectorView<ExpertId, typename Exec::memory> block_experts = {}) {
   using namespace detail;
   Index const experts = plan.experts(), pairs = plan.tokens() * plan.top_k();
   require_at_least("experts of a plan", 1, experts);

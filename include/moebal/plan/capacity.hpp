@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// How many (token, choice) pairs an expert accepts. The published formulas differ in the order of their operations and in
-// their rounding, so each of them is kept as it is, behind one policy.
+// How many (token, choice) pairs an expert accepts. The published formulas differ in the order of their operations and
+// in their rounding, so each of them is kept as it is, behind one policy.
 
 #include "../core/errors.hpp"
 #include "../core/ids.hpp"
@@ -44,8 +44,8 @@ struct Capacity {
   Index maximum = unlimited;
   Index multiple = 1;
 
-  /// @param largest_load  the most pairs that any expert was chosen by; read only by CapacityBound::LargestLoad. Without
-  ///                      it T stands in, which drops the same pairs and only makes the buffers larger.
+  /// @param largest_load  the most pairs that any expert was chosen by; read only by CapacityBound::LargestLoad.
+  ///                      Without it T stands in, which drops the same pairs and only makes the buffers larger.
   /// @throws ShapeError for E < 1, T < 0, K < 0, a factor that is negative or not finite, or a multiple below 1.
   Index slots(CapacityShape shape, Index largest_load = unlimited) const {
     require_at_least("experts of a capacity", 1, shape.experts);
@@ -121,10 +121,7 @@ constexpr Capacity tutel(double factor, Index alignment = 1) {
 }
 /// T K f / E rounded, then up to a multiple of 4 (arXiv 2106.05974).
 constexpr Capacity vmoe(double factor, Rounding rounding = Rounding::Up, Index multiple = 4) {
-  return {.formula = CapacityFormula::ScaledPairs,
-          .factor = factor,
-          .rounding = rounding,
-          .multiple = multiple};
+  return {.formula = CapacityFormula::ScaledPairs, .factor = factor, .rounding = rounding, .multiple = multiple};
 }
 /// max(4, min(T, int(T f / E))) (arXiv 2006.16668 as in Mesh TensorFlow).
 constexpr Capacity gshard(double factor) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// The experts' answers back to tokens, weighted, and the gradient of that. A token's K terms are added in the order of k, each
-// product fused into its add, so the bits do not depend on the machine or on threads.
+// The experts' answers back to tokens, weighted, and the gradient of that. A token's K terms are added in the order of
+// k, each product fused into its add, so the bits do not depend on the machine or on threads.
 
 #include "../core/lanes.hpp"
 #include "gather.hpp"

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// The one sort that plans are made of: stable, into few bins, with for_each and exclusive_scan alone. Items are cut into
-// chunks; each chunk counts its items into a private row, the rows are summed over the chunks of each bin, and each chunk
-// then places its items in order. The result does not depend on the cut, hence neither on threads nor machine.
+// The one sort that plans are made of: stable, into few bins, with for_each and exclusive_scan alone. Items are cut
+// into chunks; each chunk counts its items into a private row, the rows are summed over the chunks of each bin, and
+// each chunk then places its items in order. The result does not depend on the cut, hence neither on threads nor
+// machine.
 
 #include "../core/workspace.hpp"
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// Who gets a slot when more pairs choose an expert than it has slots. A drop policy is an order of all pairs: each expert
-// keeps the first `capacity` of its own. Padding pairs are in nobody's way.
+// Who gets a slot when more pairs choose an expert than it has slots. A drop policy is an order of all pairs: each
+// expert keeps the first `capacity` of its own. Padding pairs are in nobody's way.
 //
 // A policy says whether it is causal (the fate of a token does not depend on later tokens) and whether it reads the
 // weights, and hands out its order as a functor: pair = order(i), i in [0, T K).
@@ -14,7 +14,8 @@
 
 namespace moebal {
 
-/// FirstBeforeSecond: all first choices before all second choices (GShard, Tutel, V-MoE). Equal: a token's choices together.
+/// FirstBeforeSecond: all first choices before all second choices (GShard, Tutel, V-MoE). Equal: a token's choices
+/// together.
 enum class ChoiceOrder { FirstBeforeSecond, Equal };
 /// What ranks a token: its largest weight, or the sum of its weights.
 enum class TokenPriority { Max, Sum };
@@ -121,8 +122,8 @@ struct DropNone {
 };
 static_assert(drop_policy<DropNone>);
 
-/// First come, first served, in token order. With FirstBeforeSecond a second choice waits for the first choices of later
-/// tokens too, so only Equal is causal (for K = 1 both are the same).
+/// First come, first served, in token order. With FirstBeforeSecond a second choice waits for the first choices of
+/// later tokens too, so only Equal is causal (for K = 1 both are the same).
 template <ChoiceOrder choices = ChoiceOrder::FirstBeforeSecond> struct DropByPosition {
   static constexpr bool causal = choices == ChoiceOrder::Equal, limited = true, reads_weights = false;
   template <class Real, class Exec> std::size_t workspace_bytes(Exec const&, Index, Index) const { return 0; }
@@ -155,9 +156,9 @@ struct DropByProbability {
 };
 static_assert(drop_policy<DropByProbability>);
 
-/// Tokens ranked by their largest weight or the sum of their weights, all first choices before all second choices (V-MoE,
-/// arXiv 2106.05974). Equal priorities: the lower token. To rank by something else than the combine weights, such as raw
-/// scores, pass that as the weights.
+/// Tokens ranked by their largest weight or the sum of their weights, all first choices before all second choices
+/// (V-MoE, arXiv 2106.05974). Equal priorities: the lower token. To rank by something else than the combine weights,
+/// such as raw scores, pass that as the weights.
 struct DropBatchPrioritised {
   static constexpr bool causal = false, limited = true, reads_weights = true;
   TokenPriority priority = TokenPriority::Max;
@@ -169,16 +170,15 @@ struct DropBatchPrioritised {
   auto order(Exec const& exec, MatrixView<ExpertId const, M> ids, MatrixView<Real const, M> weights,
              WorkspaceView<M>& workspace) const {
     auto const scratch = detail::RadixScratch<detail::weight_key_t<Real>>::take(exec, ids.rows(), workspace);
-    exec.for_each(ids.rows(),
-                  detail::KeyByPriority<Real, M>{ids, weights, priority, scratch.keys, scratch.values});
+    exec.for_each(ids.rows(), detail::KeyByPriority<Real, M>{ids, weights, priority, scratch.keys, scratch.values});
     detail::radix_sort(exec, ids.rows(), scratch);
     return detail::ChoiceMajorOrder{ids.rows(), ids.cols(), scratch.values};
   }
 };
 static_assert(drop_policy<DropBatchPrioritised>);
 
-/// Pairs in an order that is drawn from the seed and the flat index alone: the same on every machine. Change the seed at
-/// every step, or a position keeps its luck.
+/// Pairs in an order that is drawn from the seed and the flat index alone: the same on every machine. Change the seed
+/// at every step, or a position keeps its luck.
 struct DropRandom {
   static constexpr bool causal = false, limited = true, reads_weights = false;
   std::uint64_t seed = 0;

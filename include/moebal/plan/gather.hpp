@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// Rows of tokens into the slots of a plan, and back. Every element is copied or added in one fixed order, so the bits are
-// the same everywhere.
+// Rows of tokens into the slots of a plan, and back. Every element is copied or added in one fixed order, so the bits
+// are the same everywhere.
 
 #include "../core/execution.hpp"
 #include "plan.hpp"
@@ -108,8 +108,8 @@ void gather_into(Exec const& exec, PlanView<typename Exec::memory> plan, X&& x, 
     exec.for_each(to.rows() * tiles.tiles(), detail::GatherRow<T, typename Exec::memory>{plan, tiles, from, to});
 }
 
-/// Back to tokens, without weights. With FirstKept scatter(gather(x)) == x for every token that kept a slot; tokens that
-/// kept none become zero. Sum is the backward of gather: d_x from d_out.
+/// Back to tokens, without weights. With FirstKept scatter(gather(x)) == x for every token that kept a slot; tokens
+/// that kept none become zero. Sum is the backward of gather: d_x from d_out.
 /// @param y    [slots, D]
 /// @param out  [T, D]
 /// @throws ShapeError
@@ -127,8 +127,7 @@ void scatter_into(Exec const& exec, Scatter rule, PlanView<typename Exec::memory
   detail::require_slots("rows of y [slots, D]", plan, from.rows());
   auto const tiles = detail::RowTiles::of(exec, to.cols());
   if (to.cols() > 0)
-    exec.for_each(to.rows() * tiles.tiles(),
-                  detail::ScatterRow<T, typename Exec::memory>{plan, tiles, rule, from, to});
+    exec.for_each(to.rows() * tiles.tiles(), detail::ScatterRow<T, typename Exec::memory>{plan, tiles, rule, from, to});
 }
 
 } // namespace moebal

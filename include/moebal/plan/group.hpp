@@ -10,8 +10,8 @@
 
 namespace moebal {
 
-/// Order of the slots inside an expert: by flat index, or as the drop policy ranked the pairs (then a slot's place in its
-/// expert is the pair's rank there: the "location" of Tutel and DeepSpeed). Who is kept is the same.
+/// Order of the slots inside an expert: by flat index, or as the drop policy ranked the pairs (then a slot's place in
+/// its expert is the pair's rank there: the "location" of Tutel and DeepSpeed). Who is kept is the same.
 enum class SlotOrder { Token, Priority };
 
 /// How a batch becomes a plan.
@@ -30,8 +30,8 @@ template <class Memory = HostMemory> struct ExpertMap {
 
 namespace detail {
 
-/// Expert of the i-th pair of an order, or -1. An id out of range is treated as no_expert, so that no kernel writes out of
-/// its buffers; validate_ids says which one it was.
+/// Expert of the i-th pair of an order, or -1. An id out of range is treated as no_expert, so that no kernel writes out
+/// of its buffers; validate_ids says which one it was.
 template <class Order> struct ExpertOf {
   Order order;
   Flat<ExpertId const> ids;
@@ -97,8 +97,8 @@ std::size_t plan_workspace_bytes(Exec const& exec, PlanPolicy<Drop> policy, Inde
 /// @param plan     out, [T, K] and the local experts; plan.order with room for T K slots
 /// @param map      the experts that live here; empty: all
 /// The capacity is that of T tokens, padding rows included, because the formulas know no padding.
-/// Cost: two passes over the ids; weights that are ranked are sorted first (4 passes for fp32, 8 for fp64). A policy other
-/// than flat order and SlotOrder::Token take two passes more. Allocates nothing, reads nothing back.
+/// Cost: two passes over the ids; weights that are ranked are sorted first (4 passes for fp32, 8 for fp64). A policy
+/// other than flat order and SlotOrder::Token take two passes more. Allocates nothing, reads nothing back.
 /// @throws ShapeError
 template <execution Exec, drop_policy Drop, matrix_like Ids, matrix_like Weights>
 void plan_into(Exec const& exec, PlanPolicy<Drop> policy, Index experts, Ids&& expert_ids, Weights&& expert_weights,
@@ -138,17 +138,16 @@ void plan_into(Exec const& exec, PlanPolicy<Drop> policy, Index experts, Ids&& e
 
 /// The same for what a router answers.
 template <execution Exec, drop_policy Drop, class Real>
-void plan_into(Exec const& exec, PlanPolicy<Drop> policy, Index experts, RoutingView<Real, typename Exec::memory> routing,
-               PlanTarget<typename Exec::memory> plan, WorkspaceView<typename Exec::memory> workspace,
-               ExpertMap<typename Exec::memory> map = {}) {
+void plan_into(Exec const& exec, PlanPolicy<Drop> policy, Index experts,
+               RoutingView<Real, typename Exec::memory> routing, PlanTarget<typename Exec::memory> plan,
+               WorkspaceView<typename Exec::memory> workspace, ExpertMap<typename Exec::memory> map = {}) {
   plan_into(exec, policy, experts, routing.expert_ids, routing.weights, plan, workspace, map);
 }
 
 /// Grouping alone: nothing is dropped. Workspace: plan_workspace_bytes(exec, PlanPolicy<>{}, T, K, E).
 template <execution Exec, matrix_like Ids>
 void group_into(Exec const& exec, Index experts, Ids&& ids, PlanTarget<typename Exec::memory> plan,
-                WorkspaceView<typename Exec::memory> workspace,
-                ExpertMap<typename Exec::memory> map = {}) {
+                WorkspaceView<typename Exec::memory> workspace, ExpertMap<typename Exec::memory> map = {}) {
   plan_into(exec, PlanPolicy<>{}, experts, ids, MatrixView<float const, typename Exec::memory>{}, plan, workspace, map);
 }
 

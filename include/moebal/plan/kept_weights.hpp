@@ -74,8 +74,7 @@ void kept_weights_into(Exec const& exec, KeptWeights rule, PlanView<typename Exe
   MatrixView<Real, Memory> const to = as_matrix(out);
   detail::require_weights(plan, from);
   detail::require_weights(plan, to);
-  exec.for_each(plan.tokens(),
-                detail::KeepRow<Real, Memory>{detail::weight_rule<Real>(rule), plan.slot_of, from, to});
+  exec.for_each(plan.tokens(), detail::KeepRow<Real, Memory>{detail::weight_rule<Real>(rule), plan.slot_of, from, to});
 }
 
 /// d loss / d weights from d loss / d out of kept_weights_into; who is kept has no gradient.
@@ -90,8 +89,8 @@ void kept_weights_backward_into(Exec const& exec, KeptWeights rule, PlanView<typ
   MatrixView<Real const, Memory> const w = as_matrix(weights), from = as_matrix(d_out);
   MatrixView<Real, Memory> const to = as_matrix(d_weights);
   for (auto const& m : {w, from, MatrixView<Real const, Memory>(to)}) detail::require_weights(plan, m);
-  exec.for_each(plan.tokens(), detail::KeepRowBackward<Real, Memory>{detail::weight_rule<Real>(rule), plan.slot_of, w,
-                                                                     from, to});
+  exec.for_each(plan.tokens(),
+                detail::KeepRowBackward<Real, Memory>{detail::weight_rule<Real>(rule), plan.slot_of, w, from, to});
 }
 
 } // namespace moebal

@@ -51,11 +51,11 @@ public:
   /// Slots in use, fillers included.
   Index slots() const { return offsets_.back(); }
 
-  VectorView<Index const> offsets() const { return offsets_; }                             // [E + 1]
-  VectorView<Index const> order() const { return {order_.data(), slots()}; }               // [slots]
-  MatrixView<Index const> slot_of() const { return {slot_of_.data(), tokens_, top_k_}; }   // [T, K]
-  VectorView<Index const> loads() const { return loads_; }                                 // [E]
-  VectorView<Index const> kept() const { return kept_; }                                   // [E]
+  VectorView<Index const> offsets() const { return offsets_; }                           // [E + 1]
+  VectorView<Index const> order() const { return {order_.data(), slots()}; }             // [slots]
+  MatrixView<Index const> slot_of() const { return {slot_of_.data(), tokens_, top_k_}; } // [T, K]
+  VectorView<Index const> loads() const { return loads_; }                               // [E]
+  VectorView<Index const> kept() const { return kept_; }                                 // [E]
 
   PlanView<> view() const { return {offsets_, order(), slot_of(), loads_, kept_}; }
   operator PlanView<>() const { return view(); }
@@ -101,7 +101,8 @@ template <class T> struct Flat {
 };
 
 /// Throws unless the target has the shape of [T, K] pairs over E experts.
-template <class Memory> void require_plan_shape(PlanTarget<Memory> const& plan, Index tokens, Index top_k, Index experts) {
+template <class Memory>
+void require_plan_shape(PlanTarget<Memory> const& plan, Index tokens, Index top_k, Index experts) {
   require_equal("rows of plan.slot_of [T, K]", tokens, plan.slot_of.rows());
   require_equal("columns of plan.slot_of [T, K]", top_k, plan.slot_of.cols());
   require_equal("size of plan.offsets [E + 1]", experts + 1, plan.offsets.size());
@@ -110,7 +111,8 @@ template <class Memory> void require_plan_shape(PlanTarget<Memory> const& plan, 
 }
 
 /// Throws unless w has a value for each pair.
-template <class Real, class Memory> void require_weights(PlanView<Memory> const& plan, MatrixView<Real, Memory> const& w) {
+template <class Real, class Memory>
+void require_weights(PlanView<Memory> const& plan, MatrixView<Real, Memory> const& w) {
   require_equal("rows of the weights [T, K]", plan.tokens(), w.rows());
   require_equal("columns of the weights [T, K]", plan.top_k(), w.cols());
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// Stable sort of (key, value) pairs by an unsigned key, a byte at a time, from the counting sort. It orders tokens or pairs
-// by their weight where a drop policy asks for that.
+// Stable sort of (key, value) pairs by an unsigned key, a byte at a time, from the counting sort. It orders tokens or
+// pairs by their weight where a drop policy asks for that.
 
 #include "counting_sort.hpp"
 
@@ -41,8 +41,8 @@ template <class Key> struct RadixScratch {
   }
   template <class Exec>
   static RadixScratch take(Exec const& exec, Index n, WorkspaceView<typename Exec::memory>& workspace) {
-    return {workspace.template take<Key>(n), workspace.template take<Index>(n),
-            workspace.template take<Key>(n), workspace.template take<Index>(n),
+    return {workspace.template take<Key>(n),     workspace.template take<Index>(n),
+            workspace.template take<Key>(n),     workspace.template take<Index>(n),
             workspace.template take<Index>(257), workspace.template take<Index>(sort_chunks(exec, n) * 256)};
   }
 };
@@ -57,8 +57,8 @@ template <class Exec, class Key> void radix_sort(Exec const& exec, Index n, Radi
     Key* const to = even ? s.other_keys : s.keys;
     Index* const values_from = even ? s.values : s.other_values;
     Index* const values_to = even ? s.other_values : s.values;
-    counting_sort(exec, n, 256, n, DigitOf<Key>{from, 8 * pass}, MovePair<Key>{from, values_from, to, values_to}, offsets,
-                  s.table);
+    counting_sort(exec, n, 256, n, DigitOf<Key>{from, 8 * pass}, MovePair<Key>{from, values_from, to, values_to},
+                  offsets, s.table);
   }
 }
 

@@ -10,7 +10,8 @@
 
 namespace moebal {
 
-/// Throws ShapeError, with the token and the id, unless each row of ids [T, K] holds distinct ids in [0, E), or no_expert.
+/// Throws ShapeError, with the token and the id, unless each row of ids [T, K] holds distinct ids in [0, E), or
+/// no_expert.
 inline void validate_ids(MatrixView<ExpertId const> ids, Index experts) {
   require_at_least("experts", 1, experts);
   std::vector<Index> last_token(std::size_t(experts), -1);
@@ -20,7 +21,8 @@ inline void validate_ids(MatrixView<ExpertId const> ids, Index experts) {
       if (id == no_expert) continue;
       auto const named = [&] { return "expert id of token " + std::to_string(t) + ", choice " + std::to_string(k); };
       if (id < 0 || Index(id) >= experts)
-        detail::refuse<ShapeError>(named(), "0 to " + std::to_string(experts - 1) + ", or -1 for none", std::to_string(id));
+        detail::refuse<ShapeError>(named(), "0 to " + std::to_string(experts - 1) + ", or -1 for none",
+                                   std::to_string(id));
       Index& last = last_token[std::size_t(id)];
       if (last == t) detail::refuse<ShapeError>(named(), "ids that differ", std::to_string(id) + " again");
       last = t;
@@ -28,7 +30,8 @@ inline void validate_ids(MatrixView<ExpertId const> ids, Index experts) {
 }
 
 /// Throws ShapeError, with the first place that is wrong, unless the plan is consistent: offsets that never fall, each
-/// expert's kept pairs first and fillers after them, order and slot_of inverse to each other, kept <= loads, an empty tail.
+/// expert's kept pairs first and fillers after them, order and slot_of inverse to each other, kept <= loads, an empty
+/// tail.
 inline void validate(PlanView<> plan) {
   using std::to_string;
   auto const bad = [](std::string const& what, Index needed, Index had) {
