@@ -42,13 +42,7 @@ public:
   /// Bytes of workspace that route_into and backward_into need for T tokens, E experts and S sequences.
   template <statistic_list Needs = stats::None, class Logit = float, execution Exec>
   std::size_t workspace_bytes(Exec const& exec, Index tokens, Index experts, Index sequences = 1) const {
-    using Ws = WorkspaceView<typename Exec::memory>;
-    using Real = compute_t<Logit>;
-    std::size_t bytes = Ws::template bytes_for<std::byte>(Index(scratch<Real>(experts).bytes()) * exec.workers()) +
-                        Ws::template bytes_for<std::int64_t>(exec.workers() * sequences * Needs::slots(experts));
-    if constexpr (by_batch) // rows otherwise share the scratch of their worker
-      bytes += Ws::template bytes_for<Real>(tokens * experts) + selection_.template workspace_bytes<Real>(exec, tokens, experts);
-    return bytes;
+    return route_bytes<compute_t<Logit>>(exec, tokens, experts, sequences * Needs::slots(experts));
   }
 
   /// Routes T tokens: fills routing (and load, which is overwritten with the statistics of these tokens).
@@ -77,9 +71,10 @@ public:
       require_equal("load, sequences", sequences, load.sequences());
       require_equal("load, experts", x.cols(), load.experts());
     }
-    auto const rows = scratch<Real>(x.cols());
+    auto const rows = scratch<Real>(exec, x.cols());
     std::int64_t* partial = nullptr;
     Index const columns = collect ? load.size() : 0;
+    workspace.require(route_bytes<Real>(exec, x.rows(), x.cols(), columns));
     if (collect) {
       partial = workspace.template take<std::int64_t>(exec.workers() * columns);
       exec.fill(VectorView<std::int64_t, Memory>(partial, exec.workers() * columns), std::int64_t(0));
@@ -119,7 +114,7 @@ public:
       require_equal("slopes [S, E], columns", x.cols(), gradient.slopes.cols());
     }
     if (gradient.z_slopes.size() > 0) require_equal("z_slopes [S]", sequences, gradient.z_slopes.size());
-    auto const rows = scratch<Real>(x.cols());
+    auto const rows = scratch<Real>(exec, x.cols());
     exec.for_rows(x.rows(), rows.bytes(), workspace,
                   detail::BackwardRow<gate::rows_of_t<Gate>, Logit, Memory>{gate::rows_of(gate_), rows, x, options, expert_ids,
                                                                             gradient, d_logits, sequences});
@@ -152,8 +147,20 @@ private:
     else
       return selection_;
   }
-  template <class Real> detail::RowScratch<Real> scratch(Index experts) const {
-    return {experts, top_k, row_selection_of().scratch_words(experts)};
+  template <class Real, class Exec> detail::RowScratch<Real> scratch(Exec const&, Index experts) const {
+    Index tile_rows = 0;
+    if constexpr (requires { Exec::tile_rows; }) tile_rows = Exec::tile_rows;
+    return {experts, top_k, row_selection_of().scratch_words(experts), tile_rows};
+  }
+
+  template <class Real, class Exec>
+  std::size_t route_bytes(Exec const& exec, Index tokens, Index experts, Index load_slots) const {
+    using Ws = WorkspaceView<typename Exec::memory>;
+    std::size_t bytes = Ws::template bytes_for<std::byte>(Index(scratch<Real>(exec, experts).bytes()) * exec.workers()) +
+                        Ws::template bytes_for<std::int64_t>(exec.workers() * load_slots);
+    if constexpr (by_batch) // rows otherwise share the scratch of their worker
+      bytes += Ws::template bytes_for<Real>(tokens * experts) + selection_.template workspace_bytes<Real>(exec, tokens, experts);
+    return bytes;
   }
 
   // The choices of a batch-wise selection, into routing.expert_ids.

@@ -5,6 +5,7 @@
 
 #include "../core/execution.hpp"
 #include "pack.hpp"
+#include "tile.hpp"
 
 #include <Eigen/Core>
 #include <unsupported/Eigen/CXX11/ThreadPool>
@@ -51,6 +52,7 @@ struct ViewTraits<X> {
 class EigenExec {
 public:
   using memory = HostMemory;
+  static constexpr Index tile_rows = CpuTile::rows; // rows that a body may be asked for at once
 
   EigenExec() = default;
   explicit EigenExec(Eigen::ThreadPoolInterface* pool) : pool_(pool) {}
@@ -63,7 +65,11 @@ public:
     std::byte* const scratch = workspace.take<std::byte>(Index(bytes) * workers());
     share(n, [=, &body](Index worker, Index first, Index last) {
       CpuLanes<typename Body::real> const lanes;
-      for (Index row = first; row < last; ++row) body(lanes, scratch + std::size_t(worker) * bytes, worker, row);
+      std::byte* const mine = scratch + std::size_t(worker) * bytes;
+      Index row = first;
+      if constexpr (tiled_body<Body>)
+        for (; row + CpuTile::rows <= last; row += CpuTile::rows) body.tile(CpuTile{}, mine, worker, row);
+      for (; row < last; ++row) body(lanes, mine, worker, row);
     });
   }
   template <class F> void for_each(Index n, F const& f) const {

@@ -76,6 +76,17 @@ template <class To, class From, int W> inline Twin<To, W> widen_twin(Pack<From, 
   return {__builtin_convertvector(parts[0], typename Pack<To, W / 2>::native),
           __builtin_convertvector(parts[1], typename Pack<To, W / 2>::native)};
 }
+/// Combines the upper half of the elements with the lower half until one is left.
+template <class T, int W, class F> [[gnu::always_inline]] inline T halve(Pack<T, W> x, F combine) {
+  if constexpr (W == 1) {
+    return x.v[0];
+  } else {
+    using Part = Pack<T, W / 2>;
+    typename Part::native parts[2];
+    __builtin_memcpy(parts, &x.v, sizeof(parts));
+    return halve(combine(Part(parts[0]), Part(parts[1])), combine);
+  }
+}
 template <class T, int W> inline Pack<T, W> iota(T first) {
   Pack<T, W> r;
   for (int i = 0; i < W; ++i) r.v[i] = T(first + T(i));
@@ -198,9 +209,8 @@ template <int W> struct PackLanes {
       auto best = f(PackAt<W>{0});
       best = larger(best, best, least);
       for (e = W; e + W <= n; e += W) best = larger(f(PackAt<W>{e}), best, least);
-      T parts[W];
-      __builtin_memcpy(parts, &best, sizeof(parts));
-      for (T const part : parts) least = part > least ? part : least;
+      T const most = across(best);
+      least = most > least ? most : least;
     }
     for (; e < n; ++e) {
       T const value = f(e);
@@ -212,10 +222,7 @@ template <int W> struct PackLanes {
     Index e = 0;
     Mask<W> seen{};
     for (; e + W <= n; e += W) seen = seen | f(PackAt<W>{e});
-    std::int32_t parts[W];
-    __builtin_memcpy(parts, &seen, sizeof(parts));
-    for (std::int32_t const part : parts)
-      if (part != 0) return true;
+    if (detail::halve(Pack<std::int32_t, W>(seen.v), [](auto a, auto b) { return a | b; }) != 0) return true;
     for (; e < n; ++e)
       if (f(e)) return true;
     return false;
@@ -224,6 +231,10 @@ template <int W> struct PackLanes {
 private:
   // a where it is larger than b, else b; a NaN is never larger. `least` stands in for a NaN that b holds.
   template <class T, int N> static Pack<T, N> pick(Pack<T, N> a, Pack<T, N> b) { return Pack<T, N>(a.v > b.v ? a.v : b.v); }
+  template <class T, int N> static T across(Pack<T, N> x) {
+    return detail::halve(x, [](auto a, auto b) { return pick(a, b); });
+  }
+  template <class T> static T across(Twin<T, W> x) { return across(pick(x.low, x.high)); }
   template <class T> static Pack<T, W> larger(Pack<T, W> a, Pack<T, W> b, T least) {
     return pick(a, pick(b, Pack<T, W>(typename Pack<T, W>::native{} + least)));
   }
@@ -238,10 +249,15 @@ private:
     for (; e + partial_sums <= n; e += partial_sums)
       for (int p = 0; p < packs; ++p) partial[p] = step(PackAt<W>{e + p * W}, partial[p]);
     for (int p = 0; e + W <= n; e += W, ++p) partial[p] = step(PackAt<W>{e}, partial[p]);
-    Real parts[partial_sums];
-    __builtin_memcpy(parts, partial, sizeof(parts));
-    for (; e < n; ++e) parts[e % partial_sums] = step(e, parts[e % partial_sums]);
-    return fold_partials(parts);
+    if (e < n) {
+      Real parts[partial_sums];
+      for (int p = 0; p < packs; ++p) store(parts, PackAt<W>{p * W}, partial[p]);
+      for (; e < n; ++e) parts[e % partial_sums] = step(e, parts[e % partial_sums]);
+      for (int p = 0; p < packs; ++p) partial[p] = load(static_cast<Real const*>(parts), PackAt<W>{p * W});
+    }
+    for (int half = packs / 2; half > 0; half /= 2) // as fold_partials
+      for (int p = 0; p < half; ++p) partial[p] = partial[p] + partial[p + half];
+    return detail::halve(partial[0], [](auto a, auto b) { return a + b; });
   }
 };
 

@@ -12,6 +12,7 @@
 #include "config.hpp"
 
 #include <cstdint>
+#include <type_traits>
 
 namespace moebal::math {
 
@@ -49,6 +50,13 @@ template <> struct Ops<double> {
 
 template <class V> using real_of = typename Ops<V>::real;
 template <class V> MOEBAL_FN inline V splat(real_of<V> x) { return Ops<V>::splat(x); }
+/// A number of the row, in the type that its elements are computed in: itself, or one copy a lane.
+template <class V, class Real> MOEBAL_FN inline V spread(Real x) {
+  if constexpr (std::is_same_v<V, Real>)
+    return x;
+  else
+    return Ops<V>::splat(x);
+}
 template <class V> MOEBAL_FN inline V fma(V a, V b, V c) { return Ops<V>::fma(a, b, c); }
 /// a * b rounded once, even where the result is added to something next.
 template <class V> MOEBAL_FN inline V mul(V a, V b) { return Ops<V>::fma(a, b, splat<V>(0)); }
@@ -117,12 +125,13 @@ template <class V> MOEBAL_FN inline V log1p_factor(V u) {
                                       -0.24958587f, 0.33330512f,   -0.49999931f, 1.0f};
     for (float const a : coefficients) p = fma(p, u, c(a));
     return p;
-  } else { // log(1 + u) = 2 atanh(s), s = u / (2 + u), so P = (2 / (2 + u)) * (1 + w/3 + w^2/5 + ...), w = s^2 <= 1/9
-    V const s = u / (u + c(2));
+  } else { // log(1 + u) = 2 atanh(s) = u - s (u - 2 s^2 (1/3 + s^2/5 + ...)), s = u / (2 + u) <= 1/3: little rides on s
+    V const t = c(1) / (u + c(2));
+    V const s = u * t;
     V const w = s * s;
-    V sum = c(1.0 / 37);
-    for (int odd = 35; odd >= 1; odd -= 2) sum = fma(sum, w, c(1.0 / odd));
-    return (c(2) / (u + c(2))) * sum;
+    V sum = c(2.0 / 37);
+    for (int odd = 35; odd >= 3; odd -= 2) sum = fma(sum, w, c(2.0 / odd));
+    return fma(-s, fma(-(s * t), sum, c(1)), c(1));
   }
 }
 

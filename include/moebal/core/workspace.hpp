@@ -24,9 +24,13 @@ public:
   template <class T> static constexpr std::size_t bytes_for(Index count) {
     return (std::size_t(count) * sizeof(T) + alignment - 1) / alignment * alignment;
   }
+  /// Refuses unless this much is left: called first with all that a call will take, so that nobody is sent back twice.
+  void require(std::size_t bytes) const {
+    if (used_ + bytes > bytes_) require_at_least("workspace bytes", Index(used_ + bytes), Index(bytes_));
+  }
   template <class T> T* take(Index count) {
     std::size_t const need = bytes_for<T>(count);
-    if (used_ + need > bytes_) require_at_least("workspace bytes", Index(used_ + need), Index(bytes_));
+    require(need);
     T* const piece = reinterpret_cast<T*>(data_ + used_);
     used_ += need;
     return piece;

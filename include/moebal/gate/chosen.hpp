@@ -18,25 +18,26 @@ template <class Real> struct WeightRule {
 
 template <class Real, class Gate> MOEBAL_FN inline WeightRule<Real> weight_rule(Gate const& gate, Index top_k) {
   bool const raw = gate.normalise == Normalise::None || (top_k == 1 && gate.single_choice == SingleChoice::Raw);
-  return {!raw, gate.epsilon_rule, Real(gate.epsilon), Real(gate.scale)};
+  return {!raw, gate.epsilon_rule, math::splat<Real>(gate.epsilon), math::splat<Real>(gate.scale)};
 }
 
 template <class Real> MOEBAL_FN inline Real denominator(WeightRule<Real> const& rule, Real sum) {
   if (rule.epsilon_rule == EpsilonRule::Add) return sum + rule.epsilon;
-  return sum < rule.epsilon ? rule.epsilon : sum;
+  return math::Ops<Real>::select(sum < rule.epsilon, rule.epsilon, sum);
 }
 
 /// weights[k] = scale * score[k] / denominator. A sum of zero gives weights of zero, not NaN.
 template <class Real, class Lanes>
 MOEBAL_FN void weigh(Lanes lanes, WeightRule<Real> rule, Real const* score, Index count, Real* weights) {
-  Real divisor = 1;
+  Real const one = math::splat<Real>(1);
+  Real divisor = one;
   if (rule.normalise)
     divisor = denominator(rule, lanes.template sum<Real>(count, [=](auto k) { return load(score, k); }));
-  if (divisor == 0) divisor = Real(1); // every score is zero
+  divisor = math::Ops<Real>::select(divisor != math::splat<Real>(0), divisor, one); // every score is zero
   lanes.each(count, [=](auto k) {
     auto const s = load(score, k);
     using V = decltype(load(score, k));
-    store(weights, k, math::mul<V>(s / math::splat<V>(divisor), math::splat<V>(rule.scale)));
+    store(weights, k, math::mul<V>(s / math::spread<V>(divisor), math::spread<V>(rule.scale)));
   });
 }
 

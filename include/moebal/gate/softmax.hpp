@@ -25,7 +25,7 @@ MOEBAL_FN void weigh_over_chosen(Lanes lanes, Real const* z, Index count, Real s
   auto const row = open_softmax<Real>(lanes, LogitRow<Real>{z}, count);
   lanes.each(count, [=](auto k) {
     using V = decltype(load(z, k));
-    store(weights, k, math::mul<V>(row(load(z, k)), math::splat<V>(scale)));
+    store(weights, k, math::mul<V>(row(load(z, k)), math::spread<V>(scale)));
   });
 }
 
@@ -69,7 +69,7 @@ struct Softmax {
 
   template <class Real, class Lanes>
   MOEBAL_FN void weigh(Lanes lanes, gate::SoftmaxRow<Real> row, Real const* z, Index count, Index top_k, Real* weights) const {
-    if (over_chosen(top_k)) return gate::weigh_over_chosen(lanes, z, count, Real(scale), weights);
+    if (over_chosen(top_k)) return gate::weigh_over_chosen(lanes, z, count, math::splat<Real>(scale), weights);
     lanes.each(count, [=](auto k) { store(weights, k, row(load(z, k))); });
     gate::weigh(lanes, gate::weight_rule<Real>(*this, top_k), static_cast<Real const*>(weights), count, weights);
   }
@@ -110,7 +110,7 @@ struct SoftmaxOverChosen {
 
   template <class Real, class Lanes>
   MOEBAL_FN void weigh(Lanes lanes, Row<Real>, Real const* z, Index count, Index, Real* weights) const {
-    gate::weigh_over_chosen(lanes, z, count, Real(scale), weights);
+    gate::weigh_over_chosen(lanes, z, count, math::splat<Real>(scale), weights);
   }
   template <class Real, class Lanes, class X>
   MOEBAL_FN void weigh_backward(Lanes lanes, X x, Index, ExpertId const* ids, Index count, Index, Real const* d_weight,

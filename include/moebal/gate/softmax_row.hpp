@@ -13,7 +13,7 @@ template <class Real> struct SoftmaxRow {
   Real inverse_sum;
 
   template <class V> MOEBAL_FN V operator()(V z) const {
-    return math::mul<V>(math::exp_nonpositive(z - math::splat<V>(max)), math::splat<V>(inverse_sum));
+    return math::mul<V>(math::exp_nonpositive(z - math::spread<V>(max)), math::spread<V>(inverse_sum));
   }
   /// log(sum_e e^z_e), in fp64.
   MOEBAL_FN double log_sum_exp() const {
@@ -24,12 +24,12 @@ template <class Real> struct SoftmaxRow {
 
 /// Two passes over the row. NaN logits do not hide the maximum, but they make the sum, and so every probability, NaN.
 template <class Real, class Lanes, class X> MOEBAL_FN SoftmaxRow<Real> open_softmax(Lanes lanes, X x, Index n) {
-  Real const max = lanes.template max<Real>(n, x, -Real(__builtin_huge_val()));
+  Real const max = lanes.template max<Real>(n, x, math::splat<Real>(-math::real_of<Real>(__builtin_huge_val())));
   Real const sum = lanes.template sum<Real>(n, [=](auto e) {
     using V = decltype(x(e));
-    return math::exp_nonpositive(x(e) - math::splat<V>(max));
+    return math::exp_nonpositive(x(e) - math::spread<V>(max));
   });
-  return {max, sum, Real(1) / sum};
+  return {max, sum, math::splat<Real>(1) / sum};
 }
 
 /// d_logits_e += p_e (g_e - sum_i g_i p_i), the pull-back of g through a softmax.

@@ -21,6 +21,7 @@ namespace detail {
 
 template <class Gate, class Logit, class Memory> struct BackwardRow {
   using real = compute_t<Logit>;
+  static constexpr char const* region = "moebal::Router::backward"; // as profilers show it
 
   Gate gate;
   RowScratch<real> scratch;

@@ -11,10 +11,11 @@ namespace moebal::detail {
 template <class Real> struct RowScratch {
   using Word = rank_word_t<Real>;
   Index experts, top_k, selection_words;
+  Index tile_rows = 0; // rows that the execution may ask for at once
 
   /// A multiple of 64, so that the rank words of every worker are aligned.
   MOEBAL_FN std::size_t bytes() const {
-    return (reals_at() + sizeof(Real) * std::size_t(experts + 2 * top_k) + 127) / 64 * 64;
+    return (reals_at() + sizeof(Real) * std::size_t((1 + tile_rows) * experts + 2 * top_k) + 127) / 64 * 64;
   }
   MOEBAL_FN Word* words(std::byte* memory) const { return reinterpret_cast<Word*>(memory); }                    // [E]
   MOEBAL_FN Word* selection(std::byte* memory) const { return words(memory) + experts; }                        // [selection_words]
@@ -23,6 +24,7 @@ template <class Real> struct RowScratch {
   MOEBAL_FN Real* chosen(std::byte* memory) const { return values(memory) + experts; }                          // [2 K]
 
   MOEBAL_FN ExpertId* spare_ids(std::byte* memory) const { return reinterpret_cast<ExpertId*>(chosen(memory)); } // [K], over chosen
+  MOEBAL_FN Real* tile_keys(std::byte* memory) const { return chosen(memory) + 2 * top_k; }                      // [tile_rows, E]
 
 private:
   MOEBAL_FN std::size_t reals_at() const { return sizeof(Word) * std::size_t(experts + selection_words); }

@@ -25,6 +25,13 @@ template <int K> struct TopK {
                        [=](Index k, rank_word_t<Real> word) { lanes.once([=] { ids[k] = id_of(word); }); });
     return top_k;
   }
+
+  /// The same for a tile of rows: keys [rows, E], ids [K][rows]. Returns the rows, as bits, that it leaves to choose().
+  template <class Tile>
+    requires(K <= Tile::most_k)
+  static unsigned choose_tile(Tile, float const* keys, Index stride, Index experts, std::int32_t (*ids)[Tile::rows]) {
+    return Tile::template top_k<K>(keys, stride, experts, ids);
+  }
 };
 static_assert(row_selection<TopK<2>>);
 
