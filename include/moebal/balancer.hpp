@@ -24,28 +24,32 @@ namespace moebal {
 ///   for g: route with balancer.bias(), balancer.observe(g, load), balancer.terms(g) into the router's backward
 ///   optimizer step; balancer.end_step();
 ///
-/// With TwoPass, terms(g) come after all G were observed. Nothing else moves state: evaluation just does not call observe.
+/// With TwoPass, terms(g) come after all G were observed. Nothing else moves state: evaluation just does not call
+/// observe.
 ///
 /// Scope: Sequence, MicroBatch or GlobalBatch, each <Accumulate::None|Running|TwoPass>. Rule: one rule or Rules{...}.
 /// Comm: how the ranks talk; each rank has its own balancer and calls the same functions in the same order.
 /// Real: the router's compute type, whose fixed-point unit the score sums are in.
 ///
-/// Gradients: the mean over ranks (Reduction::Sum: the sum) of what the ranks compute is the gradient of the loss over all ranks,
-/// also where they hold unequal numbers of tokens. The losses of the G micro-batches are averaged: terms are already divided by
-/// G, and are summed by the user. Sequence and MicroBatch average the ranks' own losses.
+/// Gradients: the mean over ranks (Reduction::Sum: the sum) of what the ranks compute is the gradient of the loss
+/// over all ranks, also where they hold unequal numbers of tokens. The losses of the G micro-batches are averaged:
+/// terms are already divided by G, and are summed by the user. Sequence and MicroBatch average the ranks' own losses.
 ///
-/// Cost: observe copies S rows of integers and, at GlobalBatch, sums over the ranks one message: E counts and a header of two. That
-/// is one message a micro-batch, or one a step where TwoPass is used or no loss rule is there. terms: S E slopes. After the first
-/// step of a kind nothing is allocated.
-/// Exactness: windows and bias have the same bits for any cut of the step over sequences, micro-batches and ranks that the scope
-/// sums over, and on all ranks.
+/// Cost: observe copies S rows of integers and, at GlobalBatch, sums over the ranks one message: E counts and a
+/// header of two. That is one message a micro-batch, or one a step where TwoPass is used or no loss rule is there.
+/// terms: S E slopes. After the first step of a kind nothing is allocated.
+/// Exactness: windows and bias have the same bits for any cut of the step over sequences, micro-batches and ranks
+/// that the scope sums over, and on all ranks.
 /// Errors: StateError for a call at the wrong moment and for saved state that does not fit, ShapeError, CommError.
 /// Example: examples/train_moe_lm.
 template <class Scope, class Rule, class Comm = Communicator<Self>, class Real = float> class Balancer {
   static constexpr bool swapped = balance_scope<Rule> && !balance_scope<Scope>;
   static_assert(!swapped, "moebal: the arguments are swapped: write Balancer<GlobalBatch<>, SwitchLoss<>>");
-  static_assert(swapped || balance_scope<Scope>, "moebal: the first argument of Balancer is a scope: Sequence<>, MicroBatch<> or GlobalBatch<>");
-  static_assert(communicator<Comm>, "moebal: the third argument of Balancer is a communicator: Communicator<Self>, Communicator<Threads>, ...");
+  static_assert(swapped || balance_scope<Scope>,
+                "moebal: the first argument of Balancer is a scope: Sequence<>, MicroBatch<> or GlobalBatch<>");
+  static_assert(
+      communicator<Comm>,
+      "moebal: the third argument of Balancer is a communicator: Communicator<Self>, Communicator<Threads>, ...");
 
   using RuleSet = detail::as_rules_t<Rule>;
   using Traits = detail::Traits<RuleSet>;
@@ -57,7 +61,8 @@ public:
   using real = Real;
   static constexpr bool has_loss = Traits::has_loss, has_bias = Traits::has_bias;
 
-  /// shape: E >= 1 and 1 <= K <= E. The last argument, std::type_identity<double>{}, is for routers that compute in double.
+  /// shape: E >= 1 and 1 <= K <= E. The last argument, std::type_identity<double>{}, is for routers that compute in
+  /// double.
   Balancer(Scope, Rule rule, BalancerShape shape, Comm comm = Comm{}, std::type_identity<Real> = {})
       : rules_(rule), shape_(checked(shape)), comm_(std::move(comm)), step_(shape.experts),
         bias_(has_bias ? std::size_t(shape.experts) : 0), steps_of_rule_(bias_.size()) {}
@@ -68,22 +73,26 @@ public:
 
   /// Opens a step of G >= 1 micro-batches, the same G on all ranks.
   void begin_step(Index micro_batches) {
-    if (step_.open()) detail::refuse<StateError>("begin_step", "no open step (call end_step or abandon_step first)", "one");
+    if (step_.open())
+      detail::refuse<StateError>("begin_step", "no open step (call end_step or abandon_step first)", "one");
     require_at_least("begin_step: micro-batches", 1, micro_batches);
     step_.begin(micro_batches);
   }
 
-  /// Takes the statistics of micro-batch g, in the order 0, 1, ... G - 1. load: LoadView or Load of at least `needs`, one row a
-  /// sequence; it is copied. A micro-batch that was observed already (a recomputed forward pass) is compared, not counted.
-  /// Collective at GlobalBatch for each new micro-batch, or (TwoPass, or no loss rule) for the last.
+  /// Takes the statistics of micro-batch g, in the order 0, 1, ... G - 1. load: LoadView or Load of at least `needs`,
+  /// one row a sequence; it is copied. A micro-batch that was observed already (a recomputed forward pass) is
+  /// compared, not counted. Collective at GlobalBatch for each new micro-batch, or (TwoPass, or no loss rule) for the
+  /// last.
   template <class L> void observe(Index g, L const& load) {
     static_assert(detail::load_on_host<L>, "moebal: observe takes a Load or a LoadView in host memory");
-    static_assert(detail::load_has<L, needs>, "moebal: this load lacks a statistic that the rules read: collect Balancer::needs");
+    static_assert(detail::load_has<L, needs>,
+                  "moebal: this load lacks a statistic that the rules read: collect Balancer::needs");
     require_open("observe");
     require_within("observe: micro-batch", 0, step_.micro_batches() - 1, g);
     require_equal("observe: experts of the load", shape_.experts, load.experts());
     if (g > step_.observed())
-      detail::refuse<StateError>("observe: micro-batches come in order", std::to_string(step_.observed()), std::to_string(g));
+      detail::refuse<StateError>("observe: micro-batches come in order", std::to_string(step_.observed()),
+                                 std::to_string(g));
     if (g == step_.observed()) return step_.observe(load, sum_over_ranks());
     if (!step_.same(g, load))
       detail::refuse<StateError>("observe: micro-batch " + std::to_string(g) + " was observed already",
@@ -103,7 +112,8 @@ public:
         if constexpr (loss_rule<R>) terms_.loss += rule.value(narrow);
         if (w >= sequences) return;
         if constexpr (score_rule<R>)
-          for (Index e = 0; e < shape_.experts; ++e) terms_.slopes[std::size_t(w * shape_.experts + e)] += rule.slope(narrow, e);
+          for (Index e = 0; e < shape_.experts; ++e)
+            terms_.slopes[std::size_t(w * shape_.experts + e)] += rule.slope(narrow, e);
         if constexpr (square_rule<R>) terms_.z_slopes[std::size_t(w)] += rule.z_slope(narrow);
       });
     }
@@ -117,12 +127,13 @@ public:
     return terms_.view();
   }
 
-  /// What the rules read for micro-batch g (Sequence: for its sequence w): for metrics and tests. Valid in this step. At
-  /// GlobalBatch without a loss rule there is one window, of the step, once all micro-batches were observed.
+  /// What the rules read for micro-batch g (Sequence: for its sequence w): for metrics and tests. Valid in this step.
+  /// At GlobalBatch without a loss rule there is one window, of the step, once all micro-batches were observed.
   Window<needs, pooled> window(Index g, Index w = 0) {
     require_observed("window", g, Record::how);
     require_within("window: sequence", 0, step_.windows(g) - 1, w);
-    constexpr bool by_sum = Scope::accumulate == Accumulate::TwoPass; // the mean runs over the step, not over a micro-batch
+    // With TwoPass the mean runs over the step, else over a micro-batch, and the micro-batches are averaged.
+    constexpr bool by_sum = Scope::accumulate == Accumulate::TwoPass;
     Index const micro_batches = step_.micro_batches(), tokens = step_.mean_tokens(g, w);
     bool const mean = shape_.reduction == Reduction::MeanOverRanks;
     double const ranks = double(comm_.size()), parts = double(step_.windows(g));
@@ -132,10 +143,10 @@ public:
     return {shape_.top_k, step_.scores(g, w), step_.loads(g, w), weight, share, 1.0 / stats::score_one<Real>};
   }
 
-  /// Closes the step: bias rules move the bias by one window, the same on all ranks: the whole step at GlobalBatch; rank 0's
-  /// first micro-batch (or its first sequence) at the narrower scopes without accumulation, all of its micro-batches with.
-  /// rate_scale multiplies the steps of the bias: an annealing schedule is a function of the caller's. Collective where a bias
-  /// rule runs at a scope narrower than GlobalBatch.
+  /// Closes the step: bias rules move the bias by one window, the same on all ranks: the whole step at GlobalBatch;
+  /// rank 0's first micro-batch (or its first sequence) at the narrower scopes without accumulation, all of its
+  /// micro-batches with. rate_scale multiplies the steps of the bias: an annealing schedule is a function of the
+  /// caller's. Collective where a bias rule runs at a scope narrower than GlobalBatch.
   void end_step(float rate_scale = 1) {
     require_open("end_step");
     if (step_.observed() != step_.micro_batches())
@@ -163,13 +174,14 @@ public:
   /// Steps that were closed by end_step.
   std::int64_t steps() const { return steps_; }
 
-  /// Writes bias, step count, sizes and names, with a checksum (balance/state.hpp); several balancers may follow one another in
-  /// one stream. Coefficients and rates are not state. Not in an open step.
+  /// Writes bias, step count, sizes and names, with a checksum (balance/state.hpp); several balancers may follow one
+  /// another in one stream. Coefficients and rates are not state. Not in an open step.
   void save(std::ostream& out) const {
     require_closed("save");
     detail::write_state(out, state());
   }
-  /// Reads what save wrote, for the same scope, rules and sizes. StateError for anything else, and then nothing has changed.
+  /// Reads what save wrote, for the same scope, rules and sizes. StateError for anything else, and then nothing has
+  /// changed.
   void restore(std::istream& in) {
     require_closed("restore");
     auto read = detail::read_state(in, state());
@@ -195,7 +207,8 @@ private:
       require_within(std::string(what) + ": micro-batch", 0, step_.micro_batches() - 1, g);
     Index const needed = how == Accumulate::TwoPass ? step_.micro_batches() : g + 1;
     if (step_.observed() < needed)
-      detail::refuse<StateError>(std::string(what) + " of micro-batch " + std::to_string(g) + ": observed micro-batches",
+      detail::refuse<StateError>(std::string(what) + " of micro-batch " + std::to_string(g) +
+                                     ": observed micro-batches",
                                  "at least " + std::to_string(needed), std::to_string(step_.observed()));
   }
   auto sum_over_ranks() const {
@@ -203,8 +216,8 @@ private:
   }
 
   void move_bias(float rate_scale) {
-    Window<needs, pooled> const wide{shape_.top_k, step_.no_scores(), step_.bias_loads(comm_.rank() == 0, sum_over_ranks()),
-                                     0, 0, 1.0 / stats::score_one<Real>};
+    auto const loads = step_.bias_loads(comm_.rank() == 0, sum_over_ranks());
+    Window<needs, pooled> const wide(shape_.top_k, step_.no_scores(), loads, 0, 0, 1.0 / stats::score_one<Real>);
     rules_.each([&]<class R>(R const& rule) {
       if constexpr (bias_rule<R>) {
         detail::window_of<R> const narrow(wide);
@@ -213,7 +226,8 @@ private:
         bool centre = false;
         if constexpr (requires { rule.centring; }) centre = rule.centring == Centring::Mean;
         float const mean = centre ? float(sum / double(shape_.experts)) : 0;
-        for (std::size_t e = 0; e < bias_.size(); ++e) bias_[e] = std::fma(rate_scale, steps_of_rule_[e] - mean, bias_[e]);
+        for (std::size_t e = 0; e < bias_.size(); ++e)
+          bias_[e] = std::fma(rate_scale, steps_of_rule_[e] - mean, bias_[e]);
       }
     });
   }

@@ -61,7 +61,8 @@ BOOST_AUTO_TEST_CASE(terms_are_the_sum_of_theirs) {
     }
   }
   each([](auto& x) { x.end_step(0.5f); });
-  BOOST_TEST(std::vector<float>(all.bias().begin(), all.bias().end()) == std::vector<float>(a.bias().begin(), a.bias().end()),
+  BOOST_TEST(std::vector<float>(all.bias().begin(), all.bias().end()) ==
+                 std::vector<float>(a.bias().begin(), a.bias().end()),
              boost::test_tools::per_element());
   BOOST_TEST(all.steps() == 2);
 }

@@ -42,10 +42,12 @@ BOOST_AUTO_TEST_CASE(the_worked_example) {
 BOOST_AUTO_TEST_CASE(centred_steps_sum_to_zero) {
   auto balancer = balancer_of(LossFreeBias{.rate = 1e-3f, .centring = Centring::Mean}, 4);
   step(balancer, {10, 2, 2, 2});
-  BOOST_TEST(values(balancer.bias()) == (std::vector<float>{-1.5e-3f, 5e-4f, 5e-4f, 5e-4f}), boost::test_tools::tolerance(1e-6f) << boost::test_tools::per_element());
+  BOOST_TEST(values(balancer.bias()) == (std::vector<float>{-1.5e-3f, 5e-4f, 5e-4f, 5e-4f}),
+             boost::test_tools::tolerance(1e-6f) << boost::test_tools::per_element());
   auto plain = balancer_of(LossFreeBias{.rate = 1e-3f}, 4);
   step(plain, {10, 2, 2, 2});
-  BOOST_TEST(values(plain.bias()) == (std::vector<float>{-1e-3f, 1e-3f, 1e-3f, 1e-3f}), boost::test_tools::per_element());
+  BOOST_TEST(values(plain.bias()) == (std::vector<float>{-1e-3f, 1e-3f, 1e-3f, 1e-3f}),
+             boost::test_tools::per_element());
 }
 
 BOOST_AUTO_TEST_CASE(the_sign_is_taken_of_integers) {

@@ -12,7 +12,8 @@ namespace {
 template <class... S> using List = stats::List<S...>;
 
 // A rule asks for one thing, is told by name, and cannot be anything else.
-static_assert(score_rule<SwitchLoss<Choices::First, CountSource::Unbiased>> && !square_rule<SwitchLoss<>> && !bias_rule<SwitchLoss<>>);
+static_assert(score_rule<SwitchLoss<Choices::First, CountSource::Unbiased>> && !square_rule<SwitchLoss<>> &&
+              !bias_rule<SwitchLoss<>>);
 static_assert(square_rule<ZLoss> && !score_rule<ZLoss> && loss_rule<ZLoss>);
 static_assert(bias_rule<LossFreeBias> && !loss_rule<LossFreeBias>);
 static_assert(!balance_rule<int> && !balance_rule<Rules<SwitchLoss<>>> && !balance_rule<GlobalBatch<>>);
@@ -60,18 +61,21 @@ BOOST_AUTO_TEST_SUITE(balance_rules)
 BOOST_AUTO_TEST_CASE(together_they_need_each_statistic_once) {
   BOOST_TEST(Merged::needs::slots(10) == List<>::header + 10 + 10 + 2);
   BOOST_TEST(Merged::pooled::slots(10) == List<>::header + 10);
-  static_assert(Merged::needs::has<stats::Counts> && Merged::needs::has<stats::ScoreSums> && Merged::needs::has<stats::LogSumExpSquares>);
+  static_assert(Merged::needs::has<stats::Counts> && Merged::needs::has<stats::ScoreSums> &&
+                Merged::needs::has<stats::LogSumExpSquares>);
 }
 
 BOOST_AUTO_TEST_CASE(they_are_visited_in_order) {
   std::string names;
-  Rules{ZLoss{}, SwitchLoss<>{}, LossFreeBias{}, ZLoss{}}.each([&](auto const& r) { names.append(r.name).append(" "); });
+  Rules{ZLoss{}, SwitchLoss<>{}, LossFreeBias{}, ZLoss{}}.each(
+      [&](auto const& r) { names.append(r.name).append(" "); });
   BOOST_TEST(names == "z switch loss_free_bias z ");
   Rules{}.each([](auto const&) { BOOST_FAIL("there is none"); });
 }
 
 BOOST_AUTO_TEST_CASE(a_narrow_window_shows_the_same_numbers) {
-  using Wide = Window<List<stats::ScoreSums, stats::LogSumExpSquares, stats::Counts>, List<stats::ScoreSums, stats::Counts>>;
+  using Wide =
+      Window<List<stats::ScoreSums, stats::LogSumExpSquares, stats::Counts>, List<stats::ScoreSums, stats::Counts>>;
   Index const experts = 3;
   Load<List<stats::ScoreSums, stats::LogSumExpSquares, stats::Counts>> scores(1, experts);
   Load<List<stats::ScoreSums, stats::Counts>> loads(1, experts);
@@ -98,10 +102,12 @@ BOOST_AUTO_TEST_CASE(a_narrow_window_shows_the_same_numbers) {
 
 BOOST_AUTO_TEST_CASE(losses_and_slopes_add) {
   Index const experts = 6, k = 2;
-  auto const load = synthetic::load_of({synthetic::tokens(9, experts, k, 1), synthetic::tokens(4, experts, k, 2)}, experts);
+  auto const load =
+      synthetic::load_of({synthetic::tokens(9, experts, k, 1), synthetic::tokens(4, experts, k, 2)}, experts);
   BalancerShape const shape{.experts = experts, .top_k = k};
   Balancer one{MicroBatch<>{}, SwitchLoss<>{.coefficient = 0.5}, shape};
-  Balancer twice{MicroBatch<>{}, Rules{SwitchLoss<>{.coefficient = 0.5}, LossFreeBias{}, SwitchLoss<>{.coefficient = 0.5}}, shape};
+  Balancer twice{MicroBatch<>{},
+                 Rules{SwitchLoss<>{.coefficient = 0.5}, LossFreeBias{}, SwitchLoss<>{.coefficient = 0.5}}, shape};
   one.begin_step(1);
   twice.begin_step(1);
   one.observe(0, load);

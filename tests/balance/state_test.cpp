@@ -45,7 +45,8 @@ void check_refused(auto& balancer, std::string const& bytes, std::string const& 
   try {
     balancer.restore(in);
   } catch (StateError const& error) {
-    if (std::string(error.what()).find(words) == std::string::npos) BOOST_ERROR("'" + words + "' not in: " + error.what());
+    if (std::string(error.what()).find(words) == std::string::npos)
+      BOOST_ERROR("'" + words + "' not in: " + error.what());
     if (saved(balancer) != before) BOOST_ERROR("the refused state has changed something: " + words);
     return;
   }
@@ -100,11 +101,15 @@ BOOST_AUTO_TEST_CASE(every_truncation_is_noticed) {
 
 BOOST_AUTO_TEST_CASE(foreign_state_is_refused) {
   auto balancer = balancer_of();
-  check_refused(balancer, saved(balancer_of(GlobalBatch<>{}, LossFreeBias{}, {.experts = 6, .top_k = 2})), "experts: needed 5, had 6");
-  check_refused(balancer, saved(balancer_of(GlobalBatch<>{}, LossFreeBias{}, {.experts = 5, .top_k = 1})), "top_k: needed 2, had 1");
+  check_refused(balancer, saved(balancer_of(GlobalBatch<>{}, LossFreeBias{}, {.experts = 6, .top_k = 2})),
+                "experts: needed 5, had 6");
+  check_refused(balancer, saved(balancer_of(GlobalBatch<>{}, LossFreeBias{}, {.experts = 5, .top_k = 1})),
+                "top_k: needed 2, had 1");
   check_refused(balancer, saved(balancer_of(MicroBatch<>{})), "had micro_batch+loss_free_bias");
-  check_refused(balancer, saved(balancer_of(GlobalBatch<Accumulate::Running>{})), "had global_batch,running+loss_free_bias");
-  check_refused(balancer, saved(balancer_of(GlobalBatch<>{}, Rules{SwitchLoss<>{}, LossFreeBias{}})), "needed global_batch+loss_free_bias");
+  check_refused(balancer, saved(balancer_of(GlobalBatch<Accumulate::Running>{})),
+                "had global_batch,running+loss_free_bias");
+  check_refused(balancer, saved(balancer_of(GlobalBatch<>{}, Rules{SwitchLoss<>{}, LossFreeBias{}})),
+                "needed global_batch+loss_free_bias");
   check_refused(balancer, saved(balancer_of(GlobalBatch<>{}, SwitchLoss<>{})), "had global_batch+switch");
   check_refused(balancer, std::string(1000, 'x'), "a saved balancer");
   std::string newer = saved(balancer);

@@ -26,7 +26,8 @@ Load<SwitchLoss<>::needs> load_of(Index first, Index count) {
 
 template <class Rule, class Scope = MicroBatch<>>
 auto balancer_of(Rule rule, Index experts, Index top_k, Scope scope = {}) {
-  return Balancer{scope, rule, BalancerShape{.experts = experts, .top_k = top_k}, Communicator<Self>{}, std::type_identity<double>{}};
+  return Balancer{scope, rule, BalancerShape{.experts = experts, .top_k = top_k}, Communicator<Self>{},
+                  std::type_identity<double>{}};
 }
 template <class Rule, class L> double loss_of(Rule rule, L const& load, Index top_k) {
   auto balancer = balancer_of(rule, load.experts(), top_k);
@@ -70,10 +71,13 @@ BOOST_AUTO_TEST_CASE(balance_costs_the_coefficient) {
       auto const load = balanced(experts, k);
       auto const tolerance = boost::test_tools::tolerance(1e-10);
       BOOST_TEST(loss_of(SwitchLoss<>{.coefficient = 0.5}, load, k) == 0.5, tolerance);
-      BOOST_TEST((loss_of(SwitchLoss<Choices::All, CountSource::Unbiased>{.coefficient = 0.5}, load, k)) == 0.5, tolerance);
+      BOOST_TEST((loss_of(SwitchLoss<Choices::All, CountSource::Unbiased>{.coefficient = 0.5}, load, k)) == 0.5,
+                 tolerance);
       BOOST_TEST(loss_of(SwitchLoss<Choices::First>{.coefficient = 0.5}, load, k) == 0.5, tolerance);
-      BOOST_TEST(loss_of(SwitchLoss<>{.coefficient = 0.5, .divide_by = DivideBy::Tokens}, load, k) == 0.5 * double(k), tolerance);
-      BOOST_TEST(loss_of(SwitchLoss<Choices::First>{.coefficient = 0.5, .divide_by = DivideBy::Tokens}, load, k) == 0.5, tolerance);
+      BOOST_TEST(loss_of(SwitchLoss<>{.coefficient = 0.5, .divide_by = DivideBy::Tokens}, load, k) == 0.5 * double(k),
+                 tolerance);
+      BOOST_TEST(loss_of(SwitchLoss<Choices::First>{.coefficient = 0.5, .divide_by = DivideBy::Tokens}, load, k) == 0.5,
+                 tolerance);
     }
 }
 
@@ -94,10 +98,18 @@ BOOST_AUTO_TEST_CASE(each_kind_reads_its_own_counts) {
     return reference::switch_loss({counts.begin(), counts.end()}, 40, sums, 40, divisor, 2).loss;
   };
   auto const tolerance = boost::test_tools::tolerance(1e-13);
-  BOOST_TEST((loss_of(SwitchLoss<Choices::All, CountSource::Routed>{.coefficient = 2}, load, k)) == expected(load.get<stats::Counts>(), 3), tolerance);
-  BOOST_TEST((loss_of(SwitchLoss<Choices::All, CountSource::Unbiased>{.coefficient = 2}, load, k)) == expected(load.get<stats::UnbiasedCounts>(), 3), tolerance);
-  BOOST_TEST((loss_of(SwitchLoss<Choices::First, CountSource::Routed>{.coefficient = 2}, load, k)) == expected(load.get<stats::FirstChoiceCounts>(), 1), tolerance);
-  BOOST_TEST((loss_of(SwitchLoss<Choices::First, CountSource::Unbiased>{.coefficient = 2}, load, k)) == expected(load.get<stats::UnbiasedFirstChoiceCounts>(), 1), tolerance);
+  BOOST_TEST((loss_of(SwitchLoss<Choices::All, CountSource::Routed>{.coefficient = 2}, load, k)) ==
+                 expected(load.get<stats::Counts>(), 3),
+             tolerance);
+  BOOST_TEST((loss_of(SwitchLoss<Choices::All, CountSource::Unbiased>{.coefficient = 2}, load, k)) ==
+                 expected(load.get<stats::UnbiasedCounts>(), 3),
+             tolerance);
+  BOOST_TEST((loss_of(SwitchLoss<Choices::First, CountSource::Routed>{.coefficient = 2}, load, k)) ==
+                 expected(load.get<stats::FirstChoiceCounts>(), 1),
+             tolerance);
+  BOOST_TEST((loss_of(SwitchLoss<Choices::First, CountSource::Unbiased>{.coefficient = 2}, load, k)) ==
+                 expected(load.get<stats::UnbiasedFirstChoiceCounts>(), 1),
+             tolerance);
 }
 
 BOOST_AUTO_TEST_CASE(no_tokens_no_loss) {

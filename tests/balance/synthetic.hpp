@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// Tokens without a router: what balancing reads of them, made up, and the statistics of any set of them, counted the slow way.
+// Tokens without a router: what balancing reads of them, made up, and the statistics of any set of them, counted the
+// slow way.
 
 #include <moebal/balance/window.hpp>
 
@@ -14,9 +15,9 @@
 namespace synthetic {
 
 using moebal::Index;
-using AllStatistics =
-    moebal::stats::List<moebal::stats::Counts, moebal::stats::FirstChoiceCounts, moebal::stats::UnbiasedCounts,
-                        moebal::stats::UnbiasedFirstChoiceCounts, moebal::stats::ScoreSums, moebal::stats::LogSumExpSquares>;
+using AllStatistics = moebal::stats::List<moebal::stats::Counts, moebal::stats::FirstChoiceCounts,
+                                          moebal::stats::UnbiasedCounts, moebal::stats::UnbiasedFirstChoiceCounts,
+                                          moebal::stats::ScoreSums, moebal::stats::LogSumExpSquares>;
 
 struct Token {
   std::vector<Index> chosen, unbiased; // [K] experts, best first
@@ -73,8 +74,7 @@ inline moebal::Load<AllStatistics> load_of(MicroBatch const& batch, Index expert
   moebal::Load<AllStatistics> load(Index(batch.size()), experts);
   auto const view = load.view();
   for (std::size_t s = 0; s < batch.size(); ++s)
-    for (Token const& token : batch[s])
-      count({view.data() + Index(s) * view.slots(), 1, experts}, token);
+    for (Token const& token : batch[s]) count({view.data() + Index(s) * view.slots(), 1, experts}, token);
   return load;
 }
 
@@ -84,7 +84,8 @@ inline std::vector<std::vector<Token>> cut(std::vector<Token> const& all, Index 
   while (Index(at.size()) < parts + 1) at.push_back(std::size_t(random() % (all.size() + 1)));
   std::sort(at.begin(), at.end());
   std::vector<std::vector<Token>> pieces;
-  for (std::size_t p = 0; p + 1 < at.size(); ++p) pieces.emplace_back(all.begin() + long(at[p]), all.begin() + long(at[p + 1]));
+  for (std::size_t p = 0; p + 1 < at.size(); ++p)
+    pieces.emplace_back(all.begin() + long(at[p]), all.begin() + long(at[p + 1]));
   return pieces;
 }
 

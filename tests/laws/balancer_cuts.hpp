@@ -15,7 +15,8 @@ namespace cuts {
 using namespace moebal;
 using Row = std::vector<double>;
 
-/// Squared coefficient of variation of the pooled score sums: a loss that is not linear in the scores (Shazeer's importance).
+/// Squared coefficient of variation of the pooled score sums: a loss that is not linear in the scores (Shazeer's
+/// importance).
 struct CvSquared {
   using needs = stats::List<stats::ScoreSums>;
   using pooled = stats::List<stats::ScoreSums>;
@@ -39,14 +40,16 @@ private:
   static double cv_squared(Window<needs, pooled> const& window) {
     double const mean = mean_of(window);
     double sum = 0;
-    for (Index e = 0; e < window.experts(); ++e) sum += (window.load_mean_score(e) - mean) * (window.load_mean_score(e) - mean);
+    for (Index e = 0; e < window.experts(); ++e)
+      sum += (window.load_mean_score(e) - mean) * (window.load_mean_score(e) - mean);
     return mean == 0 ? 0 : sum / double(window.experts()) / (mean * mean);
   }
 };
 static_assert(loss_rule<CvSquared>);
 
 /// Loss of a rule whose load window and score window hold these tokens.
-using Loss = std::function<double(std::vector<synthetic::Token> const& loads, std::vector<synthetic::Token> const& scores, Index experts)>;
+using Loss = std::function<double(std::vector<synthetic::Token> const& loads,
+                                  std::vector<synthetic::Token> const& scores, Index experts)>;
 
 template <Choices choices, CountSource source> Loss loss_of(SwitchLoss<choices, source> rule) {
   return [rule](auto const& loads, auto const& scores, Index experts) {
@@ -88,8 +91,10 @@ inline Loss loss_of(LossFreeBias) {
   return [](auto const&, auto const&, Index) { return 0.0; };
 }
 
-/// Micro-batch by micro-batch, the tokens that are summed as one: of sequence s of rank j, or further as the scope says.
-template <class Scope> std::vector<synthetic::Sequence> stream(synthetic::Step const& step, std::size_t j, std::size_t s) {
+/// Micro-batch by micro-batch, the tokens that are summed as one: of sequence s of rank j, or further as the scope
+/// says.
+template <class Scope>
+std::vector<synthetic::Sequence> stream(synthetic::Step const& step, std::size_t j, std::size_t s) {
   std::vector<synthetic::Sequence> all(step[j].size());
   for (std::size_t g = 0; g < all.size(); ++g)
     for (std::size_t rank = 0; rank < step.size(); ++rank)
@@ -130,8 +135,8 @@ template <class Scope> double step_loss(synthetic::Step const& step, Loss const&
 /// What one rank saw; windows in the layout of `pooled`.
 struct Seen {
   double loss = 0;
-  std::vector<std::vector<Row>> slopes; // [G][S][E]
-  std::vector<Row> z_slopes;            // [G][S]
+  std::vector<std::vector<Row>> slopes;                                // [G][S][E]
+  std::vector<Row> z_slopes;                                           // [G][S]
   std::vector<std::vector<std::vector<std::int64_t>>> windows, scores; // [G][windows]
   std::vector<float> bias;
 };
@@ -150,7 +155,8 @@ std::vector<Seen> run(synthetic::Step const& step, Scope scope, Rule rule, Balan
       auto const terms = balancer.terms(Index(g));
       seen.loss += terms.loss;
       std::vector<Row> slopes;
-      for (Index s = 0; s < terms.slopes.rows(); ++s) slopes.emplace_back(terms.slopes.row(s), terms.slopes.row(s) + shape.experts);
+      for (Index s = 0; s < terms.slopes.rows(); ++s)
+        slopes.emplace_back(terms.slopes.row(s), terms.slopes.row(s) + shape.experts);
       seen.slopes.push_back(slopes);
       seen.z_slopes.emplace_back(terms.z_slopes.begin(), terms.z_slopes.end());
       if constexpr (B::has_loss) {
@@ -159,8 +165,12 @@ std::vector<Seen> run(synthetic::Step const& step, Scope scope, Rule rule, Balan
           auto const window = balancer.window(Index(g), w);
           std::vector<std::int64_t> loads{window.load_tokens()}, sums{window.score_tokens()};
           auto const gather = [&]<class... P, class... N>(stats::List<P...>, stats::List<N...>) {
-            (loads.insert(loads.end(), window.template load_data<P>(), window.template load_data<P>() + P::slots(shape.experts)), ...);
-            (sums.insert(sums.end(), window.template score_data<N>(), window.template score_data<N>() + N::slots(shape.experts)), ...);
+            (loads.insert(loads.end(), window.template load_data<P>(),
+                          window.template load_data<P>() + P::slots(shape.experts)),
+             ...);
+            (sums.insert(sums.end(), window.template score_data<N>(),
+                         window.template score_data<N>() + N::slots(shape.experts)),
+             ...);
           };
           gather(typename B::pooled{}, typename B::needs{});
           windows.push_back(loads);
@@ -184,7 +194,8 @@ std::vector<Seen> run(synthetic::Step const& step, Scope scope, Rule rule, Balan
 }
 
 /// Tokens over G micro-batches, each over R ranks, each over S sequences; every place is random, many are empty.
-inline synthetic::Step deal(std::vector<synthetic::Token> const& all, Index ranks, Index micro_batches, Index sequences, std::mt19937_64& random) {
+inline synthetic::Step deal(std::vector<synthetic::Token> const& all, Index ranks, Index micro_batches, Index sequences,
+                            std::mt19937_64& random) {
   synthetic::Step step;
   step.assign(std::size_t(ranks), synthetic::Rank(std::size_t(micro_batches), synthetic::MicroBatch{}));
   auto const batches = synthetic::cut(all, micro_batches, random);

@@ -3,8 +3,8 @@
 
 #include "laws/balancer_cuts.hpp"
 
-// The mean over ranks of the losses is the loss of the step, and the mean over ranks of the slopes its gradient: against plain
-// loops and central differences, with ranks that hold unequal numbers of tokens.
+// The mean over ranks of the losses is the loss of the step, and the mean over ranks of the slopes its gradient:
+// against plain loops and central differences, with ranks that hold unequal numbers of tokens.
 
 using namespace moebal;
 using namespace cuts;
@@ -16,7 +16,8 @@ BalancerShape const shape{.experts = experts, .top_k = top_k};
 
 template <class F> void each_rule(F const& f) {
   f(SwitchLoss<>{}), f(SwitchLoss<Choices::First>{}), f(SwitchLoss<Choices::All, CountSource::Unbiased>{});
-  f(SwitchLoss<Choices::First, CountSource::Unbiased>{}), f(SwitchLoss<>{.coefficient = 3, .divide_by = DivideBy::Tokens});
+  f(SwitchLoss<Choices::First, CountSource::Unbiased>{}),
+      f(SwitchLoss<>{.coefficient = 3, .divide_by = DivideBy::Tokens});
   f(ZLoss{}), f(CvSquared{});
 }
 std::vector<synthetic::Step> uneven_steps() {
@@ -24,7 +25,8 @@ std::vector<synthetic::Step> uneven_steps() {
   std::vector<synthetic::Step> steps;
   for (Index const ranks : {1, 2, 3, 4})
     for (Index const micro_batches : {1, 2, 5})
-      steps.push_back(deal(synthetic::tokens(47, experts, top_k, std::uint64_t(ranks)), ranks, micro_batches, 2, random));
+      steps.push_back(
+          deal(synthetic::tokens(47, experts, top_k, std::uint64_t(ranks)), ranks, micro_batches, 2, random));
   return steps;
 }
 double mean_loss(std::vector<Seen> const& ranks) {
@@ -53,7 +55,8 @@ BOOST_AUTO_TEST_CASE(slopes_are_central_differences_of_the_loss_over_all_ranks) 
   for (auto step : uneven_steps()) // a copy: it is disturbed
     each_rule([&]<class Rule>(Rule rule) {
       each_scope([&]<class Scope>(Scope scope) {
-        // Running lets no gradient through what was pooled before, so only a loss that is linear in its own scores has one.
+        // Running lets no gradient through what was pooled before, so only a loss that is linear in its own scores
+        // has one.
         if (std::same_as<Rule, CvSquared> && Scope::accumulate == Accumulate::Running) return;
         auto const seen = run(step, scope, rule, shape);
         auto const difference = [&](auto& number, auto h) {
@@ -66,7 +69,8 @@ BOOST_AUTO_TEST_CASE(slopes_are_central_differences_of_the_loss_over_all_ranks) 
           return (up - down) / 2;
         };
         for (int trial = 0; trial < 4; ++trial) {
-          std::size_t const j = random() % step.size(), g = random() % step[j].size(), s = random() % 2, e = random() % std::size_t(experts);
+          std::size_t const j = random() % step.size(), g = random() % step[j].size(), s = random() % 2,
+                            e = random() % std::size_t(experts);
           if (step[j][g][s].empty()) continue;
           synthetic::Token& token = step[j][g][s].back();
           if constexpr (square_rule<Rule>) {
@@ -94,15 +98,16 @@ BOOST_AUTO_TEST_CASE(a_user_who_adds_ranks_says_so) {
             for (std::size_t s = 0; s < 2; ++s) {
               for (std::size_t e = 0; !sum[j].slopes[g].empty() && e < std::size_t(experts); ++e)
                 BOOST_TEST(relative(sum[j].slopes[g][s][e] * ranks, mean[j].slopes[g][s][e]) < 1e-13);
-              if (!sum[j].z_slopes[g].empty()) BOOST_TEST(relative(sum[j].z_slopes[g][s] * ranks, mean[j].z_slopes[g][s]) < 1e-13);
+              if (!sum[j].z_slopes[g].empty())
+                BOOST_TEST(relative(sum[j].z_slopes[g][s] * ranks, mean[j].z_slopes[g][s]) < 1e-13);
             }
         }
       });
     });
 }
 
-// 2501.11873 eq. 4-6: with the counts of all ranks, each rank's own mean scores average to the global loss. p of two tokens on
-// each of two ranks, counts (2, 0, 0) and (1, 1, 0).
+// 2501.11873 eq. 4-6: with the counts of all ranks, each rank's own mean scores average to the global loss. p of two
+// tokens on each of two ranks, counts (2, 0, 0) and (1, 1, 0).
 BOOST_AUTO_TEST_CASE(micro_against_global) {
   double const p[4][3] = {{.7, .2, .1}, {.6, .3, .1}, {.5, .1, .4}, {.2, .5, .3}};
   synthetic::Step step(2, synthetic::Rank(1, synthetic::MicroBatch(1)));

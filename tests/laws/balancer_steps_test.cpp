@@ -15,7 +15,8 @@ Index const experts = 5, top_k = 2;
 BalancerShape const shape{.experts = experts, .top_k = top_k};
 Load<synthetic::AllStatistics> load(std::uint64_t seed, Index sequences = 1) {
   synthetic::MicroBatch batch;
-  for (Index s = 0; s < sequences; ++s) batch.push_back(synthetic::tokens(6 + s, experts, top_k, seed * 10 + std::uint64_t(s)));
+  for (Index s = 0; s < sequences; ++s)
+    batch.push_back(synthetic::tokens(6 + s, experts, top_k, seed * 10 + std::uint64_t(s)));
   return synthetic::load_of(batch, experts);
 }
 std::vector<float> values(VectorView<float const> v) { return {v.begin(), v.end()}; }
@@ -44,14 +45,20 @@ public:
     return comm_.start_all_reduce_sum(values);
   }
   template <class T> void all_reduce_sum(VectorView<T> values) const { start_all_reduce_sum(values).wait(); }
-  template <class T> Request start_all_gather(VectorView<T const> mine, VectorView<T> all) const { return unexpected(), comm_.start_all_gather(mine, all); }
-  template <class T> void all_gather(VectorView<T const> mine, VectorView<T> all) const { start_all_gather(mine, all).wait(); }
+  template <class T> Request start_all_gather(VectorView<T const> mine, VectorView<T> all) const {
+    return unexpected(), comm_.start_all_gather(mine, all);
+  }
+  template <class T> void all_gather(VectorView<T const> mine, VectorView<T> all) const {
+    start_all_gather(mine, all).wait();
+  }
   template <class T>
-  Request start_all_to_all_v(MatrixView<T const> send, VectorView<Index const> n, MatrixView<T> receive, VectorView<Index const> m) const {
+  Request start_all_to_all_v(MatrixView<T const> send, VectorView<Index const> n, MatrixView<T> receive,
+                             VectorView<Index const> m) const {
     return unexpected(), comm_.start_all_to_all_v(send, n, receive, m);
   }
   template <class T>
-  void all_to_all_v(MatrixView<T const> send, VectorView<Index const> n, MatrixView<T> receive, VectorView<Index const> m) const {
+  void all_to_all_v(MatrixView<T const> send, VectorView<Index const> n, MatrixView<T> receive,
+                    VectorView<Index const> m) const {
     start_all_to_all_v(send, n, receive, m).wait();
   }
   Request start_barrier() const { return unexpected(), comm_.start_barrier(); }
@@ -91,7 +98,9 @@ BOOST_AUTO_TEST_SUITE(laws_balancer_steps)
 BOOST_AUTO_TEST_CASE(ranks_exchange_one_message_of_integers_a_micro_batch_or_a_step) {
   Index const counts = experts + stats::None::header;
   using Log = Watched::Log;
-  auto const is = [](Log const& had, Log const& needed) { BOOST_TEST(had == needed, boost::test_tools::per_element()); };
+  auto const is = [](Log const& had, Log const& needed) {
+    BOOST_TEST(had == needed, boost::test_tools::per_element());
+  };
   Rules const both{SwitchLoss<>{}, LossFreeBias{}};
   is(messages(GlobalBatch<>{}, SwitchLoss<>{}), {counts, counts, counts});
   is(messages(GlobalBatch<Accumulate::Running>{}, both), {counts, counts, counts});
@@ -134,7 +143,8 @@ BOOST_AUTO_TEST_CASE(recomputing_with_other_numbers_is_refused) {
   Balancer balancer{MicroBatch<>{}, SwitchLoss<>{}, shape};
   balancer.begin_step(2);
   balancer.observe(0, load(1, 2));
-  std::string const sentence = "observe: micro-batch 0 was observed already: needed the same statistics when it is recomputed, had others";
+  std::string const sentence =
+      "observe: micro-batch 0 was observed already: needed the same statistics when it is recomputed, had others";
   for (auto const& other : {load(2, 2), load(1, 1), load(1, 3)})
     check_refused<StateError>([&] { balancer.observe(0, other); }, sentence);
   auto changed = load(1, 2);
@@ -155,12 +165,15 @@ BOOST_AUTO_TEST_CASE(every_call_has_its_moment) {
   check_refused<StateError>([&] { balancer.abandon_step(); }, "abandon_step: " + closed);
   check_refused<ShapeError>([&] { balancer.begin_step(0); }, "begin_step: micro-batches: needed at least 1, had 0");
   balancer.begin_step(3);
-  check_refused<StateError>([&] { balancer.begin_step(3); }, "begin_step: needed no open step (call end_step or abandon_step first), had one");
+  check_refused<StateError>([&] { balancer.begin_step(3); },
+                            "begin_step: needed no open step (call end_step or abandon_step first), had one");
   check_refused<ShapeError>([&] { balancer.observe(3, load(1)); }, "observe: micro-batch: needed 0 to 2, had 3");
   check_refused<ShapeError>([&] { balancer.observe(-1, load(1)); }, "observe: micro-batch: needed 0 to 2, had -1");
-  check_refused<StateError>([&] { balancer.observe(1, load(1)); }, "observe: micro-batches come in order: needed 0, had 1");
+  check_refused<StateError>([&] { balancer.observe(1, load(1)); },
+                            "observe: micro-batches come in order: needed 0, had 1");
   balancer.observe(0, load(1));
-  check_refused<StateError>([&] { balancer.terms(0); }, "terms of micro-batch 0: observed micro-batches: needed at least 3, had 1");
+  check_refused<StateError>([&] { balancer.terms(0); },
+                            "terms of micro-batch 0: observed micro-batches: needed at least 3, had 1");
   check_refused<StateError>([&] { balancer.end_step(); }, "end_step: observed micro-batches: needed 3, had 1");
   balancer.observe(1, load(2));
   balancer.observe(2, load(3));
@@ -174,21 +187,26 @@ BOOST_AUTO_TEST_CASE(every_call_has_its_moment) {
   early.begin_step(2);
   early.observe(0, load(1));
   BOOST_TEST(early.terms(0).loss > 0.0);
-  check_refused<StateError>([&] { early.terms(1); }, "terms of micro-batch 1: observed micro-batches: needed at least 2, had 1");
+  check_refused<StateError>([&] { early.terms(1); },
+                            "terms of micro-batch 1: observed micro-batches: needed at least 2, had 1");
 }
 
 BOOST_AUTO_TEST_CASE(shapes_are_checked) {
   using Micro = MicroBatch<>;
-  check_refused<ShapeError>([] { Balancer{Micro{}, ZLoss{}, {}}; }, "experts of the balancer: needed at least 1, had 0");
-  check_refused<ShapeError>([] { Balancer{Micro{}, ZLoss{}, {.experts = 3}}; }, "top_k of the balancer: needed 1 to 3, had 0");
-  check_refused<ShapeError>([] { Balancer{Micro{}, ZLoss{}, {.experts = 3, .top_k = 4}}; }, "top_k of the balancer: needed 1 to 3, had 4");
+  check_refused<ShapeError>([] { Balancer{Micro{}, ZLoss{}, {}}; },
+                            "experts of the balancer: needed at least 1, had 0");
+  check_refused<ShapeError>([] { Balancer{Micro{}, ZLoss{}, {.experts = 3}}; },
+                            "top_k of the balancer: needed 1 to 3, had 0");
+  check_refused<ShapeError>([] { Balancer{Micro{}, ZLoss{}, {.experts = 3, .top_k = 4}}; },
+                            "top_k of the balancer: needed 1 to 3, had 4");
   Balancer balancer{Micro{}, LossFreeBias{}, {.experts = 3, .top_k = 1}};
   balancer.begin_step(1);
   check_refused<ShapeError>([&] { balancer.observe(0, load(1)); }, "observe: experts of the load: needed 3, had 5");
   Balancer continued{Sequence<Accumulate::Running>{}, SwitchLoss<>{}, shape};
   continued.begin_step(2);
   continued.observe(0, load(1, 2));
-  check_refused<ShapeError>([&] { continued.observe(1, load(1, 3)); }, "sequences of a micro-batch (as in the first one of the step): needed 2, had 3");
+  check_refused<ShapeError>([&] { continued.observe(1, load(1, 3)); },
+                            "sequences of a micro-batch (as in the first one of the step): needed 2, had 3");
   continued.observe(1, load(1, 2)); // the refused one left nothing behind
   BOOST_TEST(continued.window(1, 1).load_tokens() == 14);
 }
@@ -202,13 +220,15 @@ BOOST_AUTO_TEST_CASE(a_window_that_could_overflow_is_refused) {
   auto const refused = [&](auto&& balancer, Index limit) {
     balancer.begin_step(1);
     check_refused<ShapeError>([&] { balancer.observe(0, of(limit + 1, experts)); },
-                              "tokens of one window: needed 0 to " + std::to_string(limit) + ", had " + std::to_string(limit + 1));
+                              "tokens of one window: needed 0 to " + std::to_string(limit) + ", had " +
+                                  std::to_string(limit + 1));
     balancer.observe(0, of(limit, experts));
   };
   Communicator<Self> const self;
   refused(Balancer{MicroBatch<>{}, SwitchLoss<>{}, shape}, stats::max_tokens<float>);
   refused(Balancer{Sequence<>{}, SwitchLoss<>{}, shape}, stats::max_tokens<float>);
-  refused(Balancer{GlobalBatch<Accumulate::TwoPass>{}, SwitchLoss<>{}, shape, self, std::type_identity<double>{}}, stats::max_tokens<double>);
+  refused(Balancer{GlobalBatch<Accumulate::TwoPass>{}, SwitchLoss<>{}, shape, self, std::type_identity<double>{}},
+          stats::max_tokens<double>);
   // What is pooled counts, too: here the sums of scores over the step.
   Balancer pooled{MicroBatch<Accumulate::Running>{}, cuts::CvSquared{}, shape};
   pooled.begin_step(2);
@@ -256,14 +276,15 @@ BOOST_AUTO_TEST_CASE(a_step_forgets_the_one_before) {
 }
 
 BOOST_AUTO_TEST_CASE(a_failed_rank_is_an_error_on_all) {
-  BOOST_CHECK_THROW(run_ranks(2,
-                              [&](Communicator<Threads> comm) {
-                                Balancer balancer{GlobalBatch<>{}, SwitchLoss<>{}, shape, comm};
-                                balancer.begin_step(1);
-                                if (comm.rank() == 1) balancer.observe(1, load(1)); // there is no micro-batch 1
-                                balancer.observe(0, load(1));
-                              },
-                              ThreadsOptions{.timeout = std::chrono::seconds(10)}),
+  BOOST_CHECK_THROW(run_ranks(
+                        2,
+                        [&](Communicator<Threads> comm) {
+                          Balancer balancer{GlobalBatch<>{}, SwitchLoss<>{}, shape, comm};
+                          balancer.begin_step(1);
+                          if (comm.rank() == 1) balancer.observe(1, load(1)); // there is no micro-batch 1
+                          balancer.observe(0, load(1));
+                        },
+                        ThreadsOptions{.timeout = std::chrono::seconds(10)}),
                     ShapeError);
 }
 

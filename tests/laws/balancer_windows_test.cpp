@@ -6,20 +6,23 @@
 #include <bit>
 #include <map>
 
-// Split invariance: however a batch is cut over sequences, micro-batches and ranks, the same tokens give the same window to the
-// bit, the same bias to the bit, and the same loss but for rounding.
+// Split invariance: however a batch is cut over sequences, micro-batches and ranks, the same tokens give the same
+// window to the bit, the same bias to the bit, and the same loss but for rounding.
 
 using namespace moebal;
 using namespace cuts;
 
 namespace {
 
-auto const all_rules = Rules{SwitchLoss<>{}, SwitchLoss<Choices::First, CountSource::Unbiased>{}, SwitchLoss<Choices::First>{},
-                             LossFreeBias{}, SwitchLoss<Choices::All, CountSource::Unbiased>{}, ZLoss{}, CvSquared{}};
+auto const all_rules =
+    Rules{SwitchLoss<>{}, SwitchLoss<Choices::First, CountSource::Unbiased>{}, SwitchLoss<Choices::First>{},
+          LossFreeBias{}, SwitchLoss<Choices::All, CountSource::Unbiased>{},   ZLoss{},
+          CvSquared{}};
 using Wide = detail::Traits<std::remove_const_t<decltype(all_rules)>>;
 
 /// One row of the statistics of these tokens in the order of List: tokens, then the statistics.
-template <class... S> std::vector<std::int64_t> row_of(stats::List<S...>, std::vector<synthetic::Token> const& tokens, Index experts) {
+template <class... S>
+std::vector<std::int64_t> row_of(stats::List<S...>, std::vector<synthetic::Token> const& tokens, Index experts) {
   auto const load = synthetic::load_of({tokens}, experts);
   std::vector<std::int64_t> row{load.tokens()};
   (row.insert(row.end(), load.get<S>().begin(), load.get<S>().end()), ...);
@@ -60,9 +63,11 @@ BOOST_AUTO_TEST_CASE(a_window_holds_what_the_scope_reaches) {
           for (std::size_t g = 0; g < step[j].size(); ++g)
             for (std::size_t w = 0; w < seen[j].windows[g].size(); ++w) {
               auto const reach = reached<Scope>(stream<Scope>(step, j, w), g);
-              if (seen[j].windows[g][w] != row_of(typename Wide::pooled{}, reach, experts)) BOOST_ERROR("another load window");
+              if (seen[j].windows[g][w] != row_of(typename Wide::pooled{}, reach, experts))
+                BOOST_ERROR("another load window");
               auto const mine = Scope::per_sequence ? step[j][g][w] : join(step[j][g], 0, step[j][g].size());
-              if (seen[j].scores[g][w] != row_of(typename Wide::needs{}, mine, experts)) BOOST_ERROR("another score window");
+              if (seen[j].scores[g][w] != row_of(typename Wide::needs{}, mine, experts))
+                BOOST_ERROR("another score window");
               ++compared;
             }
       });
@@ -89,7 +94,8 @@ BOOST_AUTO_TEST_CASE(the_bias_moves_by_one_window_with_the_same_bits_everywhere)
         BalancerShape const shape{.experts = experts, .top_k = top_k};
         for (auto const& rank : run(step, scope, rule, shape)) // counted once, at the end
           if (bits(rank.bias) != bits(expected)) BOOST_ERROR("another bias, alone");
-        for (auto const& rank : run(step, scope, Rules{SwitchLoss<>{}, rule}, shape, true)) // counted as the loss goes along
+        for (auto const& rank :
+             run(step, scope, Rules{SwitchLoss<>{}, rule}, shape, true)) // counted as the loss goes along
           if (bits(rank.bias) != bits(expected)) BOOST_ERROR("another bias, with a loss");
       });
     });
@@ -102,14 +108,15 @@ BOOST_AUTO_TEST_CASE(the_exact_global_loss_is_the_same_for_every_cut) {
   auto const tokens = synthetic::tokens(101, experts, top_k, 7);
   auto const rules = [&](auto const& f) {
     f(SwitchLoss<>{}), f(SwitchLoss<Choices::First>{}), f(SwitchLoss<Choices::All, CountSource::Unbiased>{});
-    f(SwitchLoss<Choices::First, CountSource::Unbiased>{}), f(SwitchLoss<>{.divide_by = DivideBy::Tokens}), f(ZLoss{}), f(CvSquared{});
+    f(SwitchLoss<Choices::First, CountSource::Unbiased>{}), f(SwitchLoss<>{.divide_by = DivideBy::Tokens}), f(ZLoss{}),
+        f(CvSquared{});
   };
   rules([&](auto rule) {
     double const whole = loss_of(rule)(tokens, tokens, experts);
     BOOST_TEST(whole > 0.0);
     each_cut([&](Index ranks, Index micro_batches, Index sequences) {
-      auto const seen = run(deal(tokens, ranks, micro_batches, sequences, random), GlobalBatch<Accumulate::TwoPass>{}, rule,
-                            {.experts = experts, .top_k = top_k});
+      auto const seen = run(deal(tokens, ranks, micro_batches, sequences, random), GlobalBatch<Accumulate::TwoPass>{},
+                            rule, {.experts = experts, .top_k = top_k});
       double mean = 0;
       for (auto const& rank : seen) mean += rank.loss / double(ranks);
       BOOST_TEST(relative(mean, whole) < 1e-12);
@@ -121,7 +128,8 @@ BOOST_AUTO_TEST_CASE(one_rank_s_global_batch_is_its_micro_batch) {
   std::mt19937_64 random(4);
   auto const step = deal(synthetic::tokens(60, 7, 2, 8), 1, 4, 2, random);
   auto const same = [&](auto a, auto b) {
-    auto const x = run(step, a, all_rules, {.experts = 7, .top_k = 2})[0], y = run(step, b, all_rules, {.experts = 7, .top_k = 2})[0];
+    auto const x = run(step, a, all_rules, {.experts = 7, .top_k = 2})[0],
+               y = run(step, b, all_rules, {.experts = 7, .top_k = 2})[0];
     BOOST_TEST(x.loss == y.loss);
     BOOST_TEST((x.windows == y.windows && x.slopes == y.slopes && x.z_slopes == y.z_slopes));
   };

@@ -12,12 +12,15 @@
 
 namespace moebal {
 
-/// Balancers{global, micro}: the terms add, what they need is collected once, and at most one of them moves the bias. For instance
-/// the global loss with a hundredth of it at micro-batch scope (2501.11873 Table 5). Used like a Balancer; see there.
+/// Balancers{global, micro}: the terms add, what they need is collected once, and at most one of them moves the bias.
+/// For instance the global loss with a hundredth of it at micro-batch scope (2501.11873 Table 5). Used like a
+/// Balancer; see there.
 /// Cost: the sum of theirs; each makes its own collectives, in the order of the arguments.
 template <class First, class... Rest> class Balancers {
-  static_assert((int(First::has_bias) + ... + int(Rest::has_bias)) <= 1, "moebal: only one of several balancers may move the bias");
-  static_assert((std::same_as<typename First::real, typename Rest::real> && ...), "moebal: several balancers of one layer have one compute type");
+  static_assert((int(First::has_bias) + ... + int(Rest::has_bias)) <= 1,
+                "moebal: only one of several balancers may move the bias");
+  static_assert((std::same_as<typename First::real, typename Rest::real> && ...),
+                "moebal: several balancers of one layer have one compute type");
 
   template <class... Lists> struct MergeAll {
     using type = stats::None;

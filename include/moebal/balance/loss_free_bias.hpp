@@ -5,11 +5,13 @@
 
 namespace moebal {
 
-/// Whether the balancer takes the mean over the experts off the steps of a bias rule, so that the bias stays around zero.
+/// Whether the balancer takes the mean over the experts off the steps of a bias rule, so that the bias stays around
+/// zero.
 enum class Centring { None, Mean };
 
-/// Loss-free balancing: the bias of an expert with fewer tokens than the mean grows by `rate`, with more it falls, with the mean
-/// it stays (2408.15664 Algorithm 1). Compared in integers: sign(sum of the counts - E * count). Centring::Mean as in torchtitan.
+/// Loss-free balancing: the bias of an expert with fewer tokens than the mean grows by `rate`, with more it falls,
+/// with the mean it stays (2408.15664 Algorithm 1). Compared in integers: sign(sum of the counts - E * count).
+/// Centring::Mean as in torchtitan.
 struct LossFreeBias {
   using needs = stats::List<stats::Counts>;
   using pooled = stats::List<stats::Counts>;
@@ -26,7 +28,8 @@ struct LossFreeBias {
 };
 static_assert(bias_rule<LossFreeBias> && !loss_rule<LossFreeBias>);
 
-/// Takes the mean off a bias [E], in place. It changes no choice of experts, and keeps the bits of a narrow copy for what matters.
+/// Takes the mean off a bias [E], in place. It changes no choice of experts, and keeps the bits of a narrow copy for
+/// what matters.
 inline void centre_bias(VectorView<float> bias) {
   double sum = 0;
   for (float const b : bias) sum += b;

@@ -22,10 +22,11 @@ concept names_statistics = std::is_trivially_copyable_v<R> && std::is_aggregate_
 
 /// A loss with a slope per expert: d value / d score_sum of the score window.
 template <class R>
-concept score_rule = detail::names_statistics<R> && requires(R const rule, detail::window_of<R> const& window, Index expert) {
-  { rule.slope(window, expert) } -> std::same_as<double>;
-  { rule.value(window) } -> std::same_as<double>;
-};
+concept score_rule =
+    detail::names_statistics<R> && requires(R const rule, detail::window_of<R> const& window, Index expert) {
+      { rule.slope(window, expert) } -> std::same_as<double>;
+      { rule.value(window) } -> std::same_as<double>;
+    };
 /// A loss with a slope per token: d value / d square_sum of the score window.
 template <class R>
 concept square_rule = detail::names_statistics<R> && requires(R const rule, detail::window_of<R> const& window) {
@@ -38,9 +39,10 @@ template <class R>
 concept loss_rule = score_rule<R> || square_rule<R>;
 /// A rule that moves the selection bias at the end of a step, by step() each expert.
 template <class R>
-concept bias_rule = detail::names_statistics<R> && requires(R const rule, detail::window_of<R> const& window, Index expert) {
-  { rule.step(window, expert) } -> std::same_as<float>;
-};
+concept bias_rule =
+    detail::names_statistics<R> && requires(R const rule, detail::window_of<R> const& window, Index expert) {
+      { rule.step(window, expert) } -> std::same_as<float>;
+    };
 
 template <class R>
 concept balance_rule = loss_rule<R> || bias_rule<R>;

@@ -5,8 +5,8 @@
 
 namespace moebal {
 
-/// Several rules together: their losses and slopes add, and so do their steps of the bias. Rules{SwitchLoss<>{}, LossFreeBias{}}.
-/// The same rule may stand there twice. Rules{} balances nothing.
+/// Several rules together: their losses and slopes add, and so do their steps of the bias. Rules{SwitchLoss<>{},
+/// LossFreeBias{}}. The same rule may stand there twice. Rules{} balances nothing.
 template <class... R> struct Rules;
 
 template <> struct Rules<> {

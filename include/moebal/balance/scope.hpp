@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// A scope says how far to sum before a rule reads. The papers agree that it matters more than the rule (2501.11873 Table 1).
+// A scope says how far to sum before a rule reads. The papers agree that it matters more than the rule (2501.11873
+// Table 1).
 
 #include "../core/ids.hpp"
 
@@ -16,8 +17,8 @@ enum class Accumulate {
   TwoPass  // all of the step: exact, but the gradient is known only after all micro-batches were observed
 };
 
-/// Each sequence for itself; with accumulation sequence s of a micro-batch continues sequence s of the one before. The loss is
-/// the mean over the sequences of a micro-batch, empty ones included, which add 0.
+/// Each sequence for itself; with accumulation sequence s of a micro-batch continues sequence s of the one before.
+/// The loss is the mean over the sequences of a micro-batch, empty ones included, which add 0.
 template <Accumulate a = Accumulate::None> struct Sequence {
   static constexpr Accumulate accumulate = a;
   static constexpr bool per_sequence = true, over_ranks = false;

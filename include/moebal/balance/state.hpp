@@ -2,17 +2,17 @@
 #pragma once
 
 // A balancer's state in a stream: little endian, and the same bytes for the same state on every machine.
-//   "moebal-B" | u32 version | u32 bytes of name | i64 experts | i64 top_k | i64 steps | i64 biases | name | biases x fp32 |
-//   u64 FNV-1a of everything before
+//   "moebal-B" | u32 version | u32 bytes of name | i64 experts | i64 top_k | i64 steps | i64 biases
+//   | name | biases x fp32 | u64 FNV-1a of everything before
 
 #include "../core/errors.hpp"
 #include "../core/ids.hpp"
 
-#include <array>
 #include <bit>
 #include <istream>
 #include <ostream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace moebal::detail {
@@ -41,7 +41,8 @@ public:
     bytes_.resize(at + n);
     in.read(bytes_.data() + at, std::streamsize(n));
     if (std::size_t const had = std::size_t(in.gcount()); had != n)
-      refuse<StateError>("restore: bytes of the saved balancer", "at least " + std::to_string(at + n), std::to_string(at + had));
+      refuse<StateError>("restore: bytes of the saved balancer", "at least " + std::to_string(at + n),
+                         std::to_string(at + had));
     return at;
   }
   template <class U> U number(std::size_t at) const {
@@ -66,12 +67,15 @@ inline void write_state(std::ostream& out, BalancerState const& state) {
   bytes.put(state_magic);
   bytes.put_number(state_version);
   bytes.put_number(std::uint32_t(state.name.size()));
-  for (std::int64_t const n : {state.experts, state.top_k, Index(state.steps), Index(state.bias.size())}) bytes.put_number(n);
+  for (std::int64_t const n : {state.experts, state.top_k, Index(state.steps), Index(state.bias.size())})
+    bytes.put_number(n);
   bytes.put(state.name);
   for (float const b : state.bias) bytes.put_number(std::bit_cast<std::uint32_t>(b));
   bytes.put_number(bytes.checksum());
   out.write(bytes.bytes().data(), std::streamsize(bytes.bytes().size()));
-  if (!out) refuse<StateError>("save", "a stream that takes " + std::to_string(bytes.bytes().size()) + " bytes", "one that failed");
+  if (!out)
+    refuse<StateError>("save", "a stream that takes " + std::to_string(bytes.bytes().size()) + " bytes",
+                       "one that failed");
 }
 
 inline void require_state(std::string_view what, std::string_view needed, std::string_view had) {
@@ -81,8 +85,8 @@ inline void require_state(std::string_view what, std::int64_t needed, std::int64
   require_state(what, std::to_string(needed), std::to_string(had));
 }
 
-/// Reads the state of a balancer of the same name and sizes as `mine`; StateError if there is anything else. Reads not a byte
-/// beyond it, and allocates by the sizes of `mine`, not by what the stream says.
+/// Reads the state of a balancer of the same name and sizes as `mine`; StateError if there is anything else. Reads
+/// not a byte beyond it, and allocates by the sizes of `mine`, not by what the stream says.
 inline BalancerState read_state(std::istream& in, BalancerState const& mine) {
   StateBytes bytes;
   bytes.get(in, state_magic.size());
@@ -92,7 +96,8 @@ inline BalancerState read_state(std::istream& in, BalancerState const& mine) {
   require_state("experts", mine.experts, bytes.number<std::int64_t>(at + 8));
   require_state("top_k", mine.top_k, bytes.number<std::int64_t>(at + 16));
   std::size_t const name_bytes = bytes.number<std::uint32_t>(at + 4);
-  if (name_bytes > 4096) refuse<StateError>("restore: bytes of the balancer's name", "at most 4096", std::to_string(name_bytes));
+  if (name_bytes > 4096)
+    refuse<StateError>("restore: bytes of the balancer's name", "at most 4096", std::to_string(name_bytes));
   std::size_t const name_at = bytes.get(in, name_bytes);
   require_state("scope and rules", mine.name, bytes.text(name_at, name_bytes));
   require_state("biases", std::int64_t(mine.bias.size()), bytes.number<std::int64_t>(at + 32));

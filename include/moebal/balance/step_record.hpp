@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// The statistics of one open optimizer step: what each micro-batch counted here, and the windows that a scope makes of it.
-// How sums travel between ranks is the caller's: `reduce(values)` adds the same int64 of all ranks, in place.
+// The statistics of one open optimizer step: what each micro-batch counted here, and the windows that a scope makes
+// of it. How sums travel between ranks is the caller's: `reduce(values)` adds the same int64 of all ranks, in place.
 
 #include "rules.hpp"
 #include "scope.hpp"
@@ -37,7 +37,8 @@ template <class... S, class F> void each_statistic(stats::List<S...>, F const& f
 template <class List, class Real> constexpr Index token_limit() {
   Index limit = Index(1) << 40;
   if (List::template has<stats::ScoreSums>) limit = std::min(limit, stats::max_tokens<Real>);
-  if (List::template has<stats::LogSumExpSquares>) limit = std::min(limit, Index(1) << 22); // square_limit * 2^22 = 2^62
+  if (List::template has<stats::LogSumExpSquares>)
+    limit = std::min(limit, Index(1) << 22); // square_limit * 2^22 = 2^62
   return limit;
 }
 
@@ -51,8 +52,9 @@ void each_part(From const& load, Index s, std::int64_t* row, Index experts, F co
   });
 }
 template <class List, class From> void copy_row(From const& load, Index s, std::int64_t* row, Index experts) {
-  each_part<List>(load, s, row, experts,
-                  [](VectorView<std::int64_t const> from, std::int64_t* to) { std::copy(from.begin(), from.end(), to); });
+  each_part<List>(load, s, row, experts, [](VectorView<std::int64_t const> from, std::int64_t* to) {
+    std::copy(from.begin(), from.end(), to);
+  });
 }
 template <class List, class From> void add_row(From const& load, Index s, std::int64_t* row, Index experts) {
   each_part<List>(load, s, row, experts, [](VectorView<std::int64_t const> from, std::int64_t* to) {
@@ -76,7 +78,8 @@ public:
   static constexpr Accumulate how = Scope::over_ranks && !has_loss ? Accumulate::TwoPass : Scope::accumulate;
 
   explicit StepRecord(Index experts)
-      : experts_(experts), zero_scores_(std::size_t(Needs::slots(experts))), bias_load_(std::size_t(Pooled::slots(experts))) {}
+      : experts_(experts), zero_scores_(std::size_t(Needs::slots(experts))),
+        bias_load_(std::size_t(Pooled::slots(experts))) {}
 
   bool open() const { return micro_batches_ > 0; }
   Index micro_batches() const { return micro_batches_; }
@@ -99,7 +102,8 @@ public:
     return same;
   }
 
-  /// Takes the next micro-batch. A load that is refused leaves nothing behind; after a failure in `reduce` the step is lost.
+  /// Takes the next micro-batch. A load that is refused leaves nothing behind; after a failure in `reduce` the step
+  /// is lost.
   template <class Load, class Reduce> void observe(Load const& load, Reduce const& reduce) {
     Index const g = observed_, sequences = load.sequences();
     if (Scope::per_sequence && how != Accumulate::None && g > 0)
@@ -135,7 +139,8 @@ public:
     return how == Accumulate::Running && g > 0 ? tokens - loads(g - 1, w).tokens() : tokens;
   }
 
-  /// The one load window that the bias of a step is moved by, equal on all ranks; collective unless the scope has pooled it.
+  /// The one load window that the bias of a step is moved by, equal on all ranks; collective unless the scope has
+  /// pooled it.
   template <class Reduce> Loads bias_loads(bool first_rank, Reduce const& reduce) {
     Loads const sum{bias_load_.data(), 1, experts_};
     std::fill(bias_load_.begin(), bias_load_.end(), 0);
@@ -143,7 +148,8 @@ public:
     if constexpr (Scope::over_ranks) {
       if (how == Accumulate::None)
         for (Index g = 0; g <= last; ++g) add_row<Pooled>(loads(g, 0), 0, sum.data(), experts_);
-      else add_row<Pooled>(loads(last, 0), 0, sum.data(), experts_);
+      else
+        add_row<Pooled>(loads(last, 0), 0, sum.data(), experts_);
     } else {
       Index const g = how == Accumulate::None ? 0 : last;
       if (first_rank && windows(g) > 0) add_row<Pooled>(loads(g, 0), 0, sum.data(), experts_);
@@ -165,7 +171,8 @@ private:
   }
   template <class List> void check_tokens(Index first, Index rows) {
     Index tokens = 0;
-    for (Index r = first; r < first + rows; ++r) tokens += rows_[std::size_t(r * Needs::slots(experts_) + Needs::tokens_slot)];
+    for (Index r = first; r < first + rows; ++r)
+      tokens += rows_[std::size_t(r * Needs::slots(experts_) + Needs::tokens_slot)];
     require_tokens<List>(tokens);
   }
   template <class List> static void require_tokens(Index tokens) {
@@ -185,7 +192,8 @@ private:
       Loads const load = loads(g, w);
       if constexpr (how == Accumulate::TwoPass) {
         add_row<Pooled>(scores(g, w), 0, load.data(), experts_);
-        if (Scope::over_ranks && anybody_reads && g + 1 == micro_batches_) reduce(VectorView<std::int64_t>(load.data(), slots));
+        if (Scope::over_ranks && anybody_reads && g + 1 == micro_batches_)
+          reduce(VectorView<std::int64_t>(load.data(), slots));
       } else {
         copy_row<Pooled>(scores(g, w), 0, load.data(), experts_);
         if (Scope::over_ranks) reduce(VectorView<std::int64_t>(load.data(), slots));
@@ -201,10 +209,10 @@ private:
   Index experts_;
   Index micro_batches_ = 0; // G; 0: no step is open
   Index observed_ = 0;
-  std::vector<Index> first_row_;       // [G + 1] first sequence of each micro-batch
-  std::vector<std::int64_t> rows_;     // [sequences of the step, Needs] as observed
-  std::vector<std::int64_t> sums_;     // [G, Needs] their sums, unless each sequence stands for itself
-  std::vector<std::int64_t> loads_;    // [windows, Pooled]
+  std::vector<Index> first_row_;          // [G + 1] first sequence of each micro-batch
+  std::vector<std::int64_t> rows_;        // [sequences of the step, Needs] as observed
+  std::vector<std::int64_t> sums_;        // [G, Needs] their sums, unless each sequence stands for itself
+  std::vector<std::int64_t> loads_;       // [windows, Pooled]
   std::vector<std::int64_t> zero_scores_; // [Needs]
   std::vector<std::int64_t> bias_load_;   // [Pooled]
 };

@@ -11,11 +11,11 @@ enum class DivideBy {
   Tokens // nothing: the balanced loss is `coefficient * K` (Hugging Face Mixtral)
 };
 
-/// The load-balancing loss: coefficient * E * sum_e (c_e / (K T)) * P_e, c_e the counts of the load window of T tokens, P_e the
-/// mean normalised score of the score window; the counts carry no gradient. (Switch 2101.03961 eq. 4; at global scope
-/// 2501.11873 eq. 4-6.) Its value is no measure of balance: read max_vio.
-/// choices: First counts first choices only, which sum to T without a K (GShard, DeepSpeed top-2). source: Unbiased counts the
-/// plain top-K of the scores (DeepSeek-V3's complementary loss).
+/// The load-balancing loss: coefficient * E * sum_e (c_e / (K T)) * P_e, c_e the counts of the load window of T
+/// tokens, P_e the mean normalised score of the score window; the counts carry no gradient. (Switch 2101.03961 eq. 4;
+/// at global scope 2501.11873 eq. 4-6.) Its value is no measure of balance: read max_vio.
+/// choices: First counts first choices only, which sum to T without a K (GShard, DeepSpeed top-2). source: Unbiased
+/// counts the plain top-K of the scores (DeepSeek-V3's complementary loss).
 template <Choices choices = Choices::All, CountSource source = CountSource::Routed> struct SwitchLoss {
   using counts = stats::CountsOf<choices, source>;
   using needs = stats::List<counts, stats::ScoreSums>;

@@ -8,13 +8,13 @@
 
 namespace moebal {
 
-/// What balancing adds to the loss of one micro-batch, and its derivative by the sums that the router collected. Views into the
-/// balancer, good until it is next asked for terms. Terms of the micro-batches of a step are summed.
+/// What balancing adds to the loss of one micro-batch, and its derivative by the sums that the router collected.
+/// Views into the balancer, good until it is next asked for terms. Terms of the micro-batches of a step are summed.
 template <class Real> struct Terms {
-  double loss = 0;                   // this rank's part of the loss
-  MatrixView<double const> slopes;   // [S, E] d loss / d score sum of each sequence; empty: no rule has any
-  VectorView<double const> z_slopes; // [S] d loss / d (sum of logsumexp^2); empty: no rule has any
-  MatrixView<Real const> router_slopes;   // both once more in the router's type, for RouterGradient<Real>
+  double loss = 0;                      // this rank's part of the loss
+  MatrixView<double const> slopes;      // [S, E] d loss / d score sum of each sequence; empty: no rule has any
+  VectorView<double const> z_slopes;    // [S] d loss / d (sum of logsumexp^2); empty: no rule has any
+  MatrixView<Real const> router_slopes; // both once more in the router's type, for RouterGradient<Real>
   VectorView<Real const> router_z_slopes;
 };
 

@@ -30,12 +30,15 @@ template <class Needs, class Pooled> class Window;
 template <class... Needed, class... Pooled> class Window<stats::List<Needed...>, stats::List<Pooled...>> {
   using Needs = stats::List<Needed...>;
   using Pool = stats::List<Pooled...>;
-  static_assert((Needs::template has<Pooled> && ...), "moebal: a rule pools a statistic that it does not need: add it to needs");
+  static_assert((Needs::template has<Pooled> && ...),
+                "moebal: a rule pools a statistic that it does not need: add it to needs");
 
 public:
   Window() = default;
-  /// top_k: K. scores: one row, the score window. loads: one row, the load window. token_weight, share, score_unit: below.
-  Window(Index top_k, LoadView<Needs> scores, LoadView<Pool> loads, double token_weight, double share, double score_unit)
+  /// top_k: K. scores: one row, the score window. loads: one row, the load window. token_weight, share, score_unit:
+  /// below.
+  Window(Index top_k, LoadView<Needs> scores, LoadView<Pool> loads, double token_weight, double share,
+         double score_unit)
       : experts_(scores.experts()), top_k_(top_k), load_tokens_(loads.tokens()), score_tokens_(scores.tokens()),
         token_weight_(token_weight), share_(share), score_unit_(score_unit),
         scores_{scores.template get<Needed>().data()...}, loads_{loads.template get<Pooled>().data()...},
@@ -67,15 +70,18 @@ public:
   /// Tokens of the score window on this rank.
   MOEBAL_FN std::int64_t score_tokens() const { return score_tokens_; }
   /// Sum of an expert's normalised scores over the score window.
-  MOEBAL_FN double score_sum(Index expert) const { return double(score_data<stats::ScoreSums>()[expert]) * score_unit_; }
+  MOEBAL_FN double score_sum(Index expert) const {
+    return double(score_data<stats::ScoreSums>()[expert]) * score_unit_;
+  }
   /// Sum of logsumexp(logits)^2 over the score window.
   MOEBAL_FN double square_sum() const {
     std::int64_t const* const s = score_data<stats::LogSumExpSquares>();
     return double(s[0]) + double(s[1]) / stats::square_one; // a power of two: exact, so contraction changes nothing
   }
 
-  /// What one token of the score window weighs in the mean that the loss is made of: 1 / tokens, with the factors that make
-  /// the terms of sequences, micro-batches and ranks add up. d loss / d score_sum = d loss / d mean_score * token_weight.
+  /// What one token of the score window weighs in the mean that the loss is made of: 1 / tokens, with the factors
+  /// that make the terms of sequences, micro-batches and ranks add up. d loss / d score_sum = d loss / d mean_score *
+  /// token_weight.
   MOEBAL_FN double token_weight() const { return token_weight_; }
   /// For a loss that is not a sum over the tokens of the score window: the part of it that this score window reports.
   MOEBAL_FN double share() const { return share_; }

@@ -5,8 +5,8 @@
 
 namespace moebal {
 
-/// Keeps logits small: coefficient / T * sum over tokens of logsumexp(logits)^2 (ST-MoE 2202.08906 eq. 5). Padding rows count
-/// neither in the sum nor in T.
+/// Keeps logits small: coefficient / T * sum over tokens of logsumexp(logits)^2 (ST-MoE 2202.08906 eq. 5). Padding
+/// rows count neither in the sum nor in T.
 struct ZLoss {
   using needs = stats::List<stats::LogSumExpSquares>;
   using pooled = stats::None;

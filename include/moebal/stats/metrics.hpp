@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// How balanced is it? Read from counts, in double: pure functions of a vector counts [E], or of a table [B, E] with a row for each
-// batch. Judge balance by these, never by the value of a loss. Examples: examples/train_moe_lm.
+// How balanced is it? Read from counts, in double: pure functions of a vector counts [E], or of a table [B, E] with a
+// row for each batch. Judge balance by these, never by the value of a loss. Examples: examples/train_moe_lm.
 
 #include "../core/errors.hpp"
 #include "../core/views.hpp"
@@ -29,13 +29,15 @@ template <class F> Extent extent(Index n, F const& value) {
 inline double max_vio(Extent const& e, Index experts) { return e.sum == 0 ? 0 : e.max / e.mean(experts) - 1; }
 } // namespace detail
 
-/// (max - mean) / mean of counts [E]: 0 is balance, E / K - 1 is collapse; 0 without tokens. (MaxVio, 2408.15664 eq. 4.)
+/// (max - mean) / mean of counts [E]: 0 is balance, E / K - 1 is collapse; 0 without tokens. (MaxVio, 2408.15664 eq.
+/// 4.)
 inline double max_vio(VectorView<std::int64_t const> counts) {
   return detail::max_vio(detail::extent(counts.size(), [&](Index e) { return counts[e]; }), counts.size());
 }
 
-/// max_vio of the sums of `batch_rows` consecutive rows of a table [B, E], averaged; the last group may be smaller, groups without
-/// tokens are left out. With the micro-batches that share the experts' devices as one group: MaxVio of a computation batch.
+/// max_vio of the sums of `batch_rows` consecutive rows of a table [B, E], averaged; the last group may be smaller,
+/// groups without tokens are left out. With the micro-batches that share the experts' devices as one group: MaxVio of
+/// a computation batch.
 inline double max_vio_computation_batch(MatrixView<std::int64_t const> table, Index batch_rows) {
   require_at_least("max_vio_computation_batch: rows of a batch", 1, batch_rows);
   double sum = 0;
@@ -61,8 +63,8 @@ inline double max_vio_global(MatrixView<std::int64_t const> table) {
   return table.rows() == 0 ? 0 : max_vio_computation_batch(table, table.rows());
 }
 
-/// Coefficient of variation of counts [E], population: sqrt(mean((c - mean)^2)) / mean; 0 without tokens. (Its square: Shazeer
-/// 1701.06538 section 4.)
+/// Coefficient of variation of counts [E], population: sqrt(mean((c - mean)^2)) / mean; 0 without tokens. (Its
+/// square: Shazeer 1701.06538 section 4.)
 inline double cv(VectorView<std::int64_t const> counts) {
   auto const load = detail::extent(counts.size(), [&](Index e) { return counts[e]; });
   if (load.sum == 0) return 0;

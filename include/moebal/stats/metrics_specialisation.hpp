@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// Which experts know which domain? Pure functions of a count table [domains, E]: tokens of a domain that chose an expert.
-// (2501.11873 section 4.3 looks at selection frequencies; mutual information says the same in one number.)
+// Which experts know which domain? Pure functions of a count table [domains, E]: tokens of a domain that chose an
+// expert. (2501.11873 section 4.3 looks at selection frequencies; mutual information says the same in one number.)
 
 #include "../core/errors.hpp"
 #include "../core/views.hpp"
@@ -24,8 +24,9 @@ inline std::int64_t column_sum(MatrixView<std::int64_t const> table, Index e) {
 }
 } // namespace detail
 
-/// Mutual information between domain and expert in bits: sum p(d, e) log2(p(d, e) / (p(d) p(e))), domains weighted by their counts.
-/// 0: the experts are used alike by all domains; at most log2 of the number of domains. Two passes, O(domains * E).
+/// Mutual information between domain and expert in bits: sum p(d, e) log2(p(d, e) / (p(d) p(e))), domains weighted by
+/// their counts. 0: the experts are used alike by all domains; at most log2 of the number of domains. Two passes,
+/// O(domains * E).
 inline double mutual_information(MatrixView<std::int64_t const> table) {
   double all = 0;
   for (Index d = 0; d < table.rows(); ++d) all += double(detail::row_sum(table, d));
@@ -39,8 +40,9 @@ inline double mutual_information(MatrixView<std::int64_t const> table) {
   return bits;
 }
 
-/// Share of an expert's tokens that come from its commonest domain, averaged over experts by load: 1 if no expert serves two domains,
-/// the largest domain's share (1 / domains if they are equal) if all are used alike. 0 without tokens.
+/// Share of an expert's tokens that come from its commonest domain, averaged over experts by load: 1 if no expert
+/// serves two domains, the largest domain's share (1 / domains if they are equal) if all are used alike. 0 without
+/// tokens.
 inline double top_domain_share(MatrixView<std::int64_t const> table) {
   std::int64_t top = 0, all = 0;
   for (Index e = 0; e < table.cols(); ++e) {
@@ -52,7 +54,8 @@ inline double top_domain_share(MatrixView<std::int64_t const> table) {
   return all == 0 ? 0 : double(top) / double(all);
 }
 
-/// frequency [domains, E] out: the part of a domain's choices that went to each expert; rows sum to 1, or are 0 without tokens.
+/// frequency [domains, E] out: the part of a domain's choices that went to each expert; rows sum to 1, or are 0
+/// without tokens.
 inline void selection_frequency_into(MatrixView<std::int64_t const> table, MatrixView<double> frequency) {
   require_equal("selection_frequency_into: rows of frequency (domains)", table.rows(), frequency.rows());
   require_equal("selection_frequency_into: columns of frequency (experts)", table.cols(), frequency.cols());
