@@ -114,6 +114,8 @@ inline int train_and_report(Options& options) {
   state.settings = s;
   state.corpus = corpus.fingerprint();
 
+  std::filesystem::create_directories(options.state_folder); // better refused now than after the first strategy
+
   std::fprintf(stderr, "Domains:");
   for (Domain const& d : corpus.domains()) std::fprintf(stderr, " %s (%.1f MB)", d.name.c_str(), double(d.text.size()) * 1e-6);
   std::fprintf(stderr, ". %lld weights.\n", static_cast<long long>(parameter_count(s.model())));
@@ -134,8 +136,14 @@ inline int train_and_report(Options& options) {
   std::filesystem::path const report = write_report(options.report_folder, s, shown);
   std::cout << "Report: " << report.string() << "\n";
   if (!finished) {
-    std::cout << "Stopped. Continue with --resume" << (options.state_folder == Options{}.state_folder ? "" : " --state " + options.state_folder)
-              << "\n";
+    auto const repeated = [](char const* name, std::string const& value, std::string const& otherwise) {
+      return value == otherwise ? std::string() : format(" %s '%s'", name, value.c_str());
+    };
+    Options const defaults;
+    std::cout << "Stopped. To go on: the same command with --resume"
+              << repeated("--state", options.state_folder, defaults.state_folder)
+              << repeated("--report", options.report_folder, defaults.report_folder)
+              << repeated("--json", options.json_file, defaults.json_file) << "\n";
     return 130;
   }
   return 0;
