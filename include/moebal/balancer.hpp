@@ -51,7 +51,7 @@ template <class Scope, class Rule, class Comm = Communicator<Self>, class Real =
       communicator<Comm>,
       "moebal: the third argument of Balancer is a communicator: Communicator<Self>, Communicator<Threads>, ...");
 
-  using RuleSet = detail::as_rules_t<Rule>;
+  using RuleSet = detail::as_rules_t<std::conditional_t<swapped, Rules<>, Rule>>; // one sentence is enough
   using Traits = detail::Traits<RuleSet>;
   using Record = detail::StepRecord<Scope, typename Traits::needs, typename Traits::pooled, Real, Traits::has_loss>;
 
@@ -82,7 +82,8 @@ public:
   /// Takes the statistics of micro-batch g, in the order 0, 1, ... G - 1. load: LoadView or Load of at least `needs`,
   /// one row a sequence; it is copied. A micro-batch that was observed already (a recomputed forward pass) is
   /// compared, not counted. Collective at GlobalBatch for each new micro-batch, or (TwoPass, or no loss rule) for the
-  /// last.
+  /// last. ShapeError where a window has more tokens than its sums have room for: stats::max_tokens<Real> with score
+  /// sums, 2^22 with a z-loss, 2^40 else.
   template <class L> void observe(Index g, L const& load) {
     static_assert(detail::load_on_host<L>, "moebal: observe takes a Load or a LoadView in host memory");
     static_assert(detail::load_has<L, needs>,
