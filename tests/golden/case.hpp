@@ -29,16 +29,14 @@ struct Skip {
 };
 
 enum class Precision { Single, Double };
-inline char const *name_of(Precision p) { return p == Precision::Single ? "f32" : "f64"; }
+inline char const* name_of(Precision p) { return p == Precision::Single ? "f32" : "f64"; }
 
 struct Tolerance {
   double relative = 0;
   double absolute = 0;
   bool holds(double had, double needed) const {
-    if (std::isnan(needed))
-      return std::isnan(had);
-    if (had == needed)
-      return true;
+    if (std::isnan(needed)) return std::isnan(had);
+    if (had == needed) return true;
     return std::abs(had - needed) <= absolute + relative * std::abs(needed);
   }
 };
@@ -47,73 +45,71 @@ class Case {
 public:
   explicit Case(std::filesystem::path folder);
 
-  std::string const &name() const { return name_; }
-  std::string const &peer() const { return peer_; }
-  std::string const &function() const { return function_; }
-  bool tagged(std::string const &tag) const { return tags_.contains(tag); }
+  std::string const& name() const { return name_; }
+  std::string const& peer() const { return peer_; }
+  std::string const& function() const { return function_; }
+  bool tagged(std::string const& tag) const { return tags_.contains(tag); }
   bool raises() const { return raises_; } // the peer threw: its outputs are missing
 
   // ------------------------------------------------------------------------------------------------------ arguments
-  bool given(std::string const &arg) const {
+  bool given(std::string const& arg) const {
     arguments_read_.insert(arg);
     return args_.contains(arg) && !args_.at(arg).is_null();
   }
-  double number(std::string const &arg) const;
-  double number(std::string const &arg, double otherwise) const { return given(arg) ? number(arg) : otherwise; }
-  std::size_t count(std::string const &arg) const { return std::size_t(number(arg)); }
-  bool flag(std::string const &arg, bool otherwise = false) const { return given(arg) ? number(arg) != 0 : otherwise; }
-  std::string text(std::string const &arg, std::string const &otherwise = "") const;
+  double number(std::string const& arg) const;
+  double number(std::string const& arg, double otherwise) const { return given(arg) ? number(arg) : otherwise; }
+  std::size_t count(std::string const& arg) const { return std::size_t(number(arg)); }
+  bool flag(std::string const& arg, bool otherwise = false) const { return given(arg) ? number(arg) != 0 : otherwise; }
+  std::string text(std::string const& arg, std::string const& otherwise = "") const;
   /// A scalar counts as a list of one.
-  std::vector<std::string> texts(std::string const &arg) const;
-  std::vector<double> numbers(std::string const &arg) const;
-  void ignore_argument(std::string const &arg) const { arguments_read_.insert(arg); }
+  std::vector<std::string> texts(std::string const& arg) const;
+  std::vector<double> numbers(std::string const& arg) const;
+  void ignore_argument(std::string const& arg) const { arguments_read_.insert(arg); }
 
   // --------------------------------------------------------------------------------------------------------- arrays
-  bool has(std::string const &array) const { return files_.contains(array); }
-  Array const &array(std::string const &name) const; // reads the file at first use
-  Matrix matrix(std::string const &name) const {     // the leading axes together as rows
-    Array const &a = array(name);
+  bool has(std::string const& array) const { return files_.contains(array); }
+  Array const& array(std::string const& name) const; // reads the file at first use
+  Matrix matrix(std::string const& name) const {     // the leading axes together as rows
+    Array const& a = array(name);
     return Matrix(a.values.data(), a.front(), a.back());
   }
-  Row row(std::string const &name) const { return array(name).values; }
-  std::vector<std::uint8_t> bytes(std::string const &name) const;
+  Row row(std::string const& name) const { return array(name).values; }
+  std::vector<std::uint8_t> bytes(std::string const& name) const;
   /// What the peer answers in this precision: out64_ where there is one, else out_.
-  std::string output_name(std::string const &output, Precision p) const {
+  std::string output_name(std::string const& output, Precision p) const {
     bool const wide = p == Precision::Double && has("out64_" + output);
     array("out_" + output), array("ambiguous_rows", 0);
     return (wide ? "out64_" : "out_") + output;
   }
-  Array const &output(std::string const &name, Precision p) const { return array(output_name(name, p)); }
-  Matrix output_matrix(std::string const &name, Precision p) const { return matrix(output_name(name, p)); }
-  bool has_output(std::string const &name) const { return has("out_" + name); }
-  void ignore_array(std::string const &name) const { arrays_read_.insert(name); }
-  Tolerance tolerance(std::string const &output, Precision p) const;
+  Array const& output(std::string const& name, Precision p) const { return array(output_name(name, p)); }
+  Matrix output_matrix(std::string const& name, Precision p) const { return matrix(output_name(name, p)); }
+  bool has_output(std::string const& name) const { return has("out_" + name); }
+  void ignore_array(std::string const& name) const { arrays_read_.insert(name); }
+  Tolerance tolerance(std::string const& output, Precision p) const;
 
   // ------------------------------------------------------------------------------------------------------- findings
-  void fail(std::string const &what, std::string const &needed, std::string const &had);
-  void need(bool holds, std::string const &what, std::string const &needed, std::string const &had) {
+  void fail(std::string const& what, std::string const& needed, std::string const& had);
+  void need(bool holds, std::string const& what, std::string const& needed, std::string const& had) {
     ++checks_;
-    if (!holds)
-      fail(what, needed, had);
+    if (!holds) fail(what, needed, had);
   }
-  void close(std::string const &what, double had, double needed, Tolerance tolerance);
-  void equal(std::string const &what, double had, double needed) { close(what, had, needed, {}); }
+  void close(std::string const& what, double had, double needed, Tolerance tolerance);
+  void equal(std::string const& what, double had, double needed) { close(what, had, needed, {}); }
   /// Row by row or element by element, the first that differs.
-  void close(std::string const &what, std::vector<double> const &had, std::vector<double> const &needed,
+  void close(std::string const& what, std::vector<double> const& had, std::vector<double> const& needed,
              Tolerance tolerance);
   /// Some part of this case was held against our contract instead of the peer.
-  void by_contract(std::string const &why) { contract_.insert(why); }
+  void by_contract(std::string const& why) { contract_.insert(why); }
 
-  std::set<std::string> const &contract() const { return contract_; }
-  std::vector<std::string> const &failures() const { return failures_; }
+  std::set<std::string> const& contract() const { return contract_; }
+  std::vector<std::string> const& failures() const { return failures_; }
   std::size_t checks() const { return checks_; }
   /// The first argument or array that no mapping looked at.
   std::optional<std::string> unread() const;
 
 private:
-  void array(std::string const &optional_name, int) const {
-    if (has(optional_name))
-      arrays_read_.insert(optional_name);
+  void array(std::string const& optional_name, int) const {
+    if (has(optional_name)) arrays_read_.insert(optional_name);
   }
 
   std::filesystem::path folder_;
@@ -130,10 +126,10 @@ private:
 };
 
 /// Holds the library against one case; throws Skip. Each file of mappings has one.
-using Mapping = void (*)(Case &);
-Mapping routing_mapping(std::string const &peer_and_function);
-Mapping loss_mapping(std::string const &peer_and_function);
-Mapping gating_mapping(std::string const &peer_and_function);
-Mapping plan_mapping(std::string const &peer_and_function);
+using Mapping = void (*)(Case&);
+Mapping routing_mapping(std::string const& peer_and_function);
+Mapping loss_mapping(std::string const& peer_and_function);
+Mapping gating_mapping(std::string const& peer_and_function);
+Mapping plan_mapping(std::string const& peer_and_function);
 
 } // namespace golden

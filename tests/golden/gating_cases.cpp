@@ -41,14 +41,14 @@ struct Done {
   Index slots = 0;
 };
 
-double widen_max(auto const &values) {
+double widen_max(auto const& values) {
   return values.empty() ? 0 : double(*std::max_element(values.begin(), values.end()));
 }
 
-template <class Real> Done do_gating(Request const &r, Precision p, Gating const &g, Matrix const &cotangent) {
+template <class Real> Done do_gating(Request const& r, Precision p, Gating const& g, Matrix const& cotangent) {
   Done d;
   d.answer = route(r, p);
-  auto const &ids = d.answer.ids;
+  auto const& ids = d.answer.ids;
   d.plan = plan_for<Real>(ids, d.answer.weights, r.experts(), g.drop, g.capacity, g.order);
   moebal::CapacityShape const shape{Index(r.tokens()), Index(r.top_k), Index(r.experts())};
   d.slots = g.capacity.slots(shape, Index(widen_max(d.plan.loads())));
@@ -68,8 +68,8 @@ template <class Real> Done do_gating(Request const &r, Precision p, Gating const
   return d;
 }
 
-Expected expect(Request const &r, Gating const &g, Done const &d, Matrix const &cotangent) {
-  auto const &ids = d.answer.ids;
+Expected expect(Request const& r, Gating const& g, Done const& d, Matrix const& cotangent) {
+  auto const& ids = d.answer.ids;
   std::size_t const K = r.top_k, E = r.experts();
   Expected x;
   auto const how = g.drop == Drop::Probability   ? reference::Drop::Probability
@@ -99,34 +99,29 @@ Expected expect(Request const &r, Gating const &g, Done const &d, Matrix const &
   x.loss = loss.loss;
   bool const renormalise = g.kept.after_drop == moebal::AfterDrop::Renormalise;
   for (std::size_t t = 0; t < r.tokens(); ++t) {
-    if (ids[t][0] < 0)
-      continue;
+    if (ids[t][0] < 0) continue;
     Row const z = r.logits.row(t), w = reference::weights(r.gate, z, ids[t]);
     double sum = 0;
-    for (std::size_t k = 0; k < K; ++k)
-      sum += x.kept[t * K + k] ? w[k] : 0;
+    for (std::size_t k = 0; k < K; ++k) sum += x.kept[t * K + k] ? w[k] : 0;
     double const below = renormalise ? std::max(sum, g.kept.epsilon) : 1;
     bool const constant = renormalise && sum < g.kept.epsilon;
     double pulled = 0;
     for (std::size_t k = 0; k < K; ++k) {
       x.weights(t, k) = x.kept[t * K + k] ? (below == 0 ? 0 : w[k] / below) : 0;
-      if (renormalise && !constant)
-        pulled += cotangent(t, std::size_t(ids[t][k])) * x.weights(t, k);
+      if (renormalise && !constant) pulled += cotangent(t, std::size_t(ids[t][k])) * x.weights(t, k);
     }
     Row d_weights(K, 0);
     for (std::size_t k = 0; k < K; ++k)
-      if (x.kept[t * K + k])
-        d_weights[k] = (cotangent(t, std::size_t(ids[t][k])) - pulled) / (below == 0 ? 1 : below);
+      if (x.kept[t * K + k]) d_weights[k] = (cotangent(t, std::size_t(ids[t][k])) - pulled) / (below == 0 ? 1 : below);
     Row const row = reference::weights_gradient(r.gate, z, ids[t], d_weights);
     Row const balance = reference::normalised_scores_gradient(r.gate.score, z, loss.slopes);
-    for (std::size_t e = 0; e < E; ++e)
-      x.weights_gradient(t, e) = row[e], x.loss_gradient(t, e) = balance[e];
+    for (std::size_t e = 0; e < E; ++e) x.weights_gradient(t, e) = row[e], x.loss_gradient(t, e) = balance[e];
   }
   return x;
 }
 
 /// The library against the reference, for every case; rows with NaN keep their NaN to themselves.
-void check_expected(Case &c, Request const &r, Precision p, Done const &d, Expected const &x) {
+void check_expected(Case& c, Request const& r, Precision p, Done const& d, Expected const& x) {
   double const unit = p == Precision::Single ? 1e-5 : 1e-9;
   Tolerance const t{unit, unit};
   std::string const at = std::string(name_of(p)) + " by the reference: ";
@@ -139,13 +134,11 @@ void check_expected(Case &c, Request const &r, Precision p, Done const &d, Expec
   c.close(at + "places", widen(d.places), places, {});
   for (std::size_t i = 0; i < r.tokens(); ++i) {
     std::string const row = at + "row " + std::to_string(i) + " ";
-    Ids const &ids = d.answer.ids[i];
-    if (ids[0] < 0)
-      continue;
+    Ids const& ids = d.answer.ids[i];
+    if (ids[0] < 0) continue;
     check_ids(c, row + "ids", ids, r.experts());
     check_choice(c, row + "choice", r, r.logits.row(i), ids, p);
-    if (any_nan(r.logits.row(i)))
-      continue;
+    if (any_nan(r.logits.row(i))) continue;
     c.close(row + "weights", d.weights.row(i), x.weights.row(i), t);
     c.close(row + "gradient of the weights", d.weights_gradient.row(i), x.weights_gradient.row(i), t);
     c.close(row + "gradient of the loss", d.loss_gradient.row(i), x.loss_gradient.row(i), t);
@@ -154,19 +147,16 @@ void check_expected(Case &c, Request const &r, Precision p, Done const &d, Expec
 }
 
 /// Why a whole case is held against the reference alone: an aggregate that a doubtful row touches is in doubt.
-std::string doubt(Case const &c, Request const &r) {
-  if (c.raises())
-    return "the peer throws";
-  if (any_nan(r.logits.data))
-    return "a NaN logit (the peer ranks NaN first)";
+std::string doubt(Case const& c, Request const& r) {
+  if (c.raises()) return "the peer throws";
+  if (any_nan(r.logits.data)) return "a NaN logit (the peer ranks NaN first)";
   if (c.has("ambiguous_rows"))
     for (double flags : c.array("ambiguous_rows").values)
-      if (flags != 0)
-        return "a tie decides";
+      if (flags != 0) return "a tie decides";
   return "";
 }
 
-Gating deepspeed_gating(Case const &c, std::size_t top_k, Precision p) {
+Gating deepspeed_gating(Case const& c, std::size_t top_k, Precision p) {
   double const factor = c.number("capacity_factor");
   bool const drops = c.flag("drop_tokens", true);
   auto const minimum = Index(c.number("min_capacity"));
@@ -178,36 +168,33 @@ Gating deepspeed_gating(Case const &c, std::size_t top_k, Precision p) {
   return g;
 }
 
-void deepspeed(Case &c, Precision p, Gating const &g) {
+void deepspeed(Case& c, Precision p, Gating const& g) {
   Request r{.gate = g.gate, .top_k = g.top_k, .logits = c.matrix("in_logits")};
   bool const masked = c.has("in_used_token");
   if (masked)
-    for (double used : c.row("in_used_token"))
-      r.padding.push_back(used == 0);
+    for (double used : c.row("in_used_token")) r.padding.push_back(used == 0);
   Matrix const cotangent = c.matrix("in_cotangent");
   Done const d = with_real(p, [&](auto real) { return do_gating<decltype(real)>(r, p, g, cotangent); });
   Expected const x = expect(r, g, d, cotangent);
   check_expected(c, r, p, d, x);
   std::string why = doubt(c, r);
-  if (c.raises())
-    return c.by_contract(why);
+  if (c.raises()) return c.by_contract(why);
 
   std::size_t const T = r.tokens(), E = r.experts(), K = r.top_k;
-  Array const &mask = c.output("dispatch_mask", p);
+  Array const& mask = c.output("dispatch_mask", p);
   Matrix const gates = c.output_matrix("gate_weights", p), gradient = c.output_matrix("grad_gate_weights_logits", p);
   Matrix const loss_gradient = c.output_matrix("grad_l_aux_logits", p);
   Matrix const route_expert = c.output_matrix("route_expert", p), route_location = c.output_matrix("route_location", p);
   Matrix const route_gate = c.output_matrix("route_gate", p);
   double const peer_loss = c.output("l_aux", p)[0];
-  Array const &counts = c.output("exp_counts", p);
+  Array const& counts = c.output("exp_counts", p);
   double const peer_slots = c.output("capacity", p)[0];
   std::size_t const C = mask.shape.size() == 3 ? mask.shape[2] : 0;
   if (!c.flag("drop_tokens", true))
     c.equal("capacity is the largest load", double(d.slots), widen_max(d.plan.loads()));
   else
     c.equal("capacity", double(d.slots), peer_slots);
-  if (!why.empty())
-    return c.by_contract(why);
+  if (!why.empty()) return c.by_contract(why);
 
   c.equal("capacity", double(d.slots), peer_slots);
   c.close("exp_counts", widen(d.plan.loads()), counts.values, {});
@@ -223,20 +210,16 @@ void deepspeed(Case &c, Precision p, Gating const &g) {
   std::vector<bool> open(E, false);
   for (std::size_t e = 0; e < E; ++e) {
     bool const overflow = d.plan.loads()[Index(e)] > d.slots;
-    if (c.has("ambiguous_cols") && c.array("ambiguous_cols")[e] != 0)
-      open[e] = true;
-    if (g.position_is_not_first_come && overflow)
-      open[e] = true;
+    if (c.has("ambiguous_cols") && c.array("ambiguous_cols")[e] != 0) open[e] = true;
+    if (g.position_is_not_first_come && overflow) open[e] = true;
     double kept = 0;
-    for (double route : route_expert.data)
-      kept += route == double(e);
+    for (double route : route_expert.data) kept += route == double(e);
     c.equal("kept of expert " + std::to_string(e), double(d.plan.kept()[Index(e)]), kept);
   }
   for (std::size_t t = 0; t < T; ++t) {
-    Ids const &ids = d.answer.ids[t];
+    Ids const& ids = d.answer.ids[t];
     bool skip = false;
-    for (int e : ids)
-      skip = skip || (e >= 0 && open[std::size_t(e)]);
+    for (int e : ids) skip = skip || (e >= 0 && open[std::size_t(e)]);
     if (skip) {
       c.by_contract("a tie, or an order that is not first come, decides who is kept");
       continue;
@@ -248,8 +231,7 @@ void deepspeed(Case &c, Precision p, Gating const &g) {
       c.equal(at + "route_expert", kept ? ids[k] : -1, route_expert(k, t));
       c.equal(at + "route_location", kept ? double(d.places[t * K + k]) : 0, route_location(k, t));
       c.close(at + "route_gate", d.weights(t, k), route_gate(k, t), c.tolerance("route_gate", p));
-      if (!kept)
-        continue;
+      if (!kept) continue;
       had[std::size_t(ids[k])] = d.weights(t, k);
       // The mask of the peer is of weights that are not zero.
       places[std::size_t(ids[k]) * C + std::size_t(d.places[t * K + k])] = d.weights(t, k) != 0;
@@ -263,7 +245,7 @@ void deepspeed(Case &c, Precision p, Gating const &g) {
   }
 }
 
-void deepspeed_top1(Case &c) {
+void deepspeed_top1(Case& c) {
   for (Precision const p : precisions) {
     Gating g = deepspeed_gating(c, 1, p);
     g.kept = {};
@@ -271,7 +253,7 @@ void deepspeed_top1(Case &c) {
     deepspeed(c, p, g);
   }
 }
-void deepspeed_top2(Case &c) {
+void deepspeed_top2(Case& c) {
   for (Precision const p : precisions) {
     Gating g = deepspeed_gating(c, 2, p);
     g.drop = Drop::PositionOfChoice;
@@ -279,10 +261,9 @@ void deepspeed_top2(Case &c) {
     deepspeed(c, p, g);
   }
 }
-void deepspeed_topk(Case &c) {
+void deepspeed_topk(Case& c) {
   std::string const policy = c.text("drop_policy", "probs");
-  if (policy != "probs" && policy != "position")
-    throw Skip{"drop policy " + policy + " is not mapped"};
+  if (policy != "probs" && policy != "position") throw Skip{"drop policy " + policy + " is not mapped"};
   for (Precision const p : precisions) {
     Gating g = deepspeed_gating(c, c.count("k"), p);
     g.drop = policy == "probs" ? Drop::Probability : Drop::Position;
@@ -291,7 +272,7 @@ void deepspeed_topk(Case &c) {
   }
 }
 
-void tutel_extract(Case &c) {
+void tutel_extract(Case& c) {
   bool const prioritised = c.flag("batch_prioritized_routing"), normalise = c.flag("normalize_gate", true);
   double const factor = c.number("capacity_factor");
   auto const alignment = Index(c.number("alignment", 1));
@@ -338,11 +319,10 @@ void tutel_extract(Case &c) {
     Matrix const gradient = c.output_matrix("grad_gates_logits", p),
                  loss_gradient = c.output_matrix("grad_l_loss_logits", p);
     double const peer_loss = c.output("l_loss", p)[0], peer_slots = c.output("capacity", p)[0];
-    Array const &counts = c.output("dispatch_count", p);
+    Array const& counts = c.output("dispatch_count", p);
     Index const slots = moebal::capacities::tutel(factor, alignment)
                             .slots({Index(T), Index(K), Index(E)}, Index(widen_max(d.plan.loads())));
-    if (factor > 0)
-      c.equal("capacity", double(slots), peer_slots);
+    if (factor > 0) c.equal("capacity", double(slots), peer_slots);
     if (!why.empty()) {
       c.by_contract(why);
       continue;
@@ -351,15 +331,13 @@ void tutel_extract(Case &c) {
     if (counts_wrong) {
       c.by_contract("the peer's counts are wrong with batch priority");
       Row loads(E, 0);
-      for (Ids const &ids : d.answer.ids)
-        for (int e : ids)
-          ++loads[std::size_t(e)];
+      for (Ids const& ids : d.answer.ids)
+        for (int e : ids) ++loads[std::size_t(e)];
       c.close("loads", widen(d.plan.loads()), loads, {});
     } else {
       c.close("dispatch_count", widen(d.plan.loads()), counts.values, {});
     }
-    if (!(counts_wrong && factor <= 0))
-      c.equal("capacity", double(slots), peer_slots);
+    if (!(counts_wrong && factor <= 0)) c.equal("capacity", double(slots), peer_slots);
     c.close("l_loss", d.terms.loss, peer_loss, with_fixed_point(c.tolerance("l_loss", p), p, 2 * double(E)));
     c.close("grad_l_loss_logits", d.loss_gradient.data, loss_gradient.data,
             with_noise(c.tolerance("grad_l_loss_logits", p), p, largest(d.terms.slopes.data)));
@@ -372,25 +350,22 @@ void tutel_extract(Case &c) {
     if (prioritised) {
       Matrix const scores = route(raw, p).weights;
       std::set<double> best;
-      for (std::size_t t = 0; t < T; ++t)
-        best.insert(scores(t, 0));
+      for (std::size_t t = 0; t < T; ++t) best.insert(scores(t, 0));
       tied = best.size() < T;
     }
-    if (tied)
-      c.by_contract("equal priorities");
+    if (tied) c.by_contract("equal priorities");
     for (std::size_t t = 0; t < T; ++t)
       for (std::size_t k = 0; k < K; ++k) {
         c.equal(at_row(p, t) + " indices", d.answer.ids[t][k], indices(k, t));
         c.close(at_row(p, t) + " gates", d.answer.weights(t, k), gates(k, t), c.tolerance("gates", p));
-        if (!tied)
-          c.equal(at_row(p, t) + " locations", double(d.places[t * K + k]), locations(k, t));
+        if (!tied) c.equal(at_row(p, t) + " locations", double(d.places[t * K + k]), locations(k, t));
       }
   }
 }
 
 } // namespace
 
-Mapping gating_mapping(std::string const &key) {
+Mapping gating_mapping(std::string const& key) {
   static std::map<std::string, Mapping> const mappings{
       {"deepspeed.top1gating", deepspeed_top1},
       {"deepspeed.top2gating", deepspeed_top2},

@@ -43,21 +43,21 @@ struct Answer {
 };
 
 /// Throws Skip for a K that the runner was not compiled for.
-Answer route(Request const &request, Precision precision);
+Answer route(Request const& request, Precision precision);
 
 /// d loss / d logits [T, E]. d_weights [T, K], slopes [S, E], z_slopes [S]; an empty one stands for zero.
-Matrix backward(Request const &request, Precision precision, std::vector<Ids> const &ids, Matrix const &d_weights,
-                Matrix const &slopes = {}, Row const &z_slopes = {});
+Matrix backward(Request const& request, Precision precision, std::vector<Ids> const& ids, Matrix const& d_weights,
+                Matrix const& slopes = {}, Row const& z_slopes = {});
 
-template <class Real> Answer route_as(Request const &request);
+template <class Real> Answer route_as(Request const& request);
 template <class Real>
-Matrix backward_as(Request const &request, std::vector<Ids> const &ids, Matrix const &d_weights, Matrix const &slopes,
-                   Row const &z_slopes);
+Matrix backward_as(Request const& request, std::vector<Ids> const& ids, Matrix const& d_weights, Matrix const& slopes,
+                   Row const& z_slopes);
 
 /// [T, E] from [T, K].
-Matrix scatter(std::vector<Ids> const &ids, Matrix const &values, std::size_t experts);
+Matrix scatter(std::vector<Ids> const& ids, Matrix const& values, std::size_t experts);
 /// [T, K] from [T, E].
-Matrix gather(std::vector<Ids> const &ids, Matrix const &dense, std::size_t top_k);
+Matrix gather(std::vector<Ids> const& ids, Matrix const& dense, std::size_t top_k);
 /// Every token a sequence of its own: statistics become rows.
 std::vector<moebal::Index> one_token_segments(std::size_t tokens);
 

@@ -18,7 +18,7 @@ namespace golden {
 
 namespace detail {
 
-template <class F> auto with_gate(reference::Gate const &g, F f) {
+template <class F> auto with_gate(reference::Gate const& g, F f) {
   auto const normalise = g.normalise ? moebal::Normalise::OverChosen : moebal::Normalise::None;
   auto const single = g.single_choice_raw ? moebal::SingleChoice::Raw : moebal::SingleChoice::Normalised;
   auto const rule =
@@ -43,13 +43,12 @@ template <class F> auto with_compiled_top_k(std::size_t top_k, F f) {
   return moebal::with_top_k<1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 16>(moebal::Index(top_k), f);
 }
 
-template <class F> auto with_router(Request const &r, F f) {
+template <class F> auto with_router(Request const& r, F f) {
   return with_compiled_top_k(r.top_k, [&](auto constant) {
     constexpr int K = decltype(constant)::value;
     return with_gate(r.gate, [&](auto gate) {
       using Gate = decltype(gate);
-      if (!r.groups)
-        return f(moebal::Router<moebal::TopK<K>, Gate>{moebal::TopK<K>{}, gate});
+      if (!r.groups) return f(moebal::Router<moebal::TopK<K>, Gate>{moebal::TopK<K>{}, gate});
       moebal::GroupLimitedTopK<K> const select{.groups = moebal::Index(r.groups->groups),
                                                .kept = moebal::Index(r.groups->kept),
                                                .score = r.groups->sum_of == 1 ? moebal::GroupScore::Max
@@ -67,7 +66,7 @@ template <class Real> struct Inputs {
   moebal::MatrixView<Real const> matrix;
   moebal::RowOptions<> options;
 
-  explicit Inputs(Request const &r)
+  explicit Inputs(Request const& r)
       : logits(r.logits.data.begin(), r.logits.data.end()), bias(r.bias.begin(), r.bias.end()),
         matrix(logits.data(), moebal::Index(r.tokens()), moebal::Index(r.experts())),
         options{.bias = bias, .padding = r.padding, .segments = r.segments} {}
@@ -75,8 +74,8 @@ template <class Real> struct Inputs {
 
 } // namespace detail
 
-template <class Real> Answer route_as(Request const &r) {
-  return detail::with_router(r, [&](auto const &router) {
+template <class Real> Answer route_as(Request const& r) {
+  return detail::with_router(r, [&](auto const& router) {
     moebal::EigenExec const exec{};
     detail::Inputs<Real> const in(r);
     auto [routing, load] = router.template route_with<AllStatistics>(exec, in.matrix, in.options);
@@ -98,9 +97,9 @@ template <class Real> Answer route_as(Request const &r) {
 }
 
 template <class Real>
-Matrix backward_as(Request const &r, std::vector<Ids> const &ids, Matrix const &d_weights, Matrix const &slopes,
-                   Row const &z_slopes) {
-  return detail::with_router(r, [&](auto const &router) {
+Matrix backward_as(Request const& r, std::vector<Ids> const& ids, Matrix const& d_weights, Matrix const& slopes,
+                   Row const& z_slopes) {
+  return detail::with_router(r, [&](auto const& router) {
     moebal::EigenExec const exec{};
     detail::Inputs<Real> const in(r);
     moebal::Routing<Real> routing(moebal::Index(r.tokens()), moebal::Index(r.top_k));

@@ -2,7 +2,6 @@
 #include "library_as.hpp"
 
 namespace golden {
-template Answer route_as<double>(Request const &);
-template Matrix backward_as<double>(Request const &, std::vector<Ids> const &, Matrix const &, Matrix const &,
-                                    Row const &);
+template Answer route_as<double>(Request const&);
+template Matrix backward_as<double>(Request const&, std::vector<Ids> const&, Matrix const&, Matrix const&, Row const&);
 } // namespace golden

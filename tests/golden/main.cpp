@@ -16,22 +16,22 @@ struct Tally {
   std::map<std::string, std::size_t> passed_of; // peer.function
 };
 
-std::vector<std::filesystem::path> case_folders(std::filesystem::path const &root) {
+std::vector<std::filesystem::path> case_folders(std::filesystem::path const& root) {
   std::vector<std::filesystem::path> folders;
-  for (auto const &entry : std::filesystem::recursive_directory_iterator(root))
+  for (auto const& entry : std::filesystem::recursive_directory_iterator(root))
     if (entry.is_regular_file() && entry.path().filename() == "meta.json")
       folders.push_back(entry.path().parent_path());
   std::sort(folders.begin(), folders.end());
   return folders;
 }
 
-void run(std::filesystem::path const &folder, Tally &tally) {
+void run(std::filesystem::path const& folder, Tally& tally) {
   std::string const label = folder.filename().string();
-  auto const skip = [&](std::string const &reason) {
+  auto const skip = [&](std::string const& reason) {
     ++tally.skipped;
     ++tally.skip_reasons[reason];
   };
-  auto const fail = [&](std::string const &name, std::string const &what) {
+  auto const fail = [&](std::string const& name, std::string const& what) {
     ++tally.failed;
     std::cout << "FAILED " << name << ": " << what << '\n';
   };
@@ -39,60 +39,48 @@ void run(std::filesystem::path const &folder, Tally &tally) {
     golden::Case c(folder);
     std::string const key = c.peer() + "." + c.function();
     golden::Mapping mapping = golden::routing_mapping(key);
-    if (!mapping)
-      mapping = golden::loss_mapping(key);
-    if (!mapping)
-      mapping = golden::gating_mapping(key);
-    if (!mapping)
-      mapping = golden::plan_mapping(key);
-    if (!mapping)
-      return skip(key + ": no mapping for this function");
+    if (!mapping) mapping = golden::loss_mapping(key);
+    if (!mapping) mapping = golden::gating_mapping(key);
+    if (!mapping) mapping = golden::plan_mapping(key);
+    if (!mapping) return skip(key + ": no mapping for this function");
     try {
       mapping(c);
-    } catch (golden::Skip const &s) {
+    } catch (golden::Skip const& s) {
       return skip(key + ": " + s.reason);
-    } catch (std::exception const &e) {
+    } catch (std::exception const& e) {
       return fail(c.name(), std::string("exception: ") + e.what());
     }
-    if (auto const unread = c.unread())
-      return skip(key + ": " + *unread + " is not mapped");
+    if (auto const unread = c.unread()) return skip(key + ": " + *unread + " is not mapped");
     if (!c.failures().empty()) {
       std::size_t const more = c.failures().size() - 1;
       return fail(c.name(), c.failures().front() + (more ? " (and " + std::to_string(more) + " more)" : ""));
     }
-    if (c.checks() == 0)
-      return fail(c.name(), "nothing was checked");
+    if (c.checks() == 0) return fail(c.name(), "nothing was checked");
     ++tally.passed;
     ++tally.passed_of[key];
     tally.checks += c.checks();
-    if (!c.contract().empty())
-      ++tally.by_contract;
-    for (std::string const &why : c.contract())
-      ++tally.contract_reasons[why];
-  } catch (golden::Skip const &s) {
+    if (!c.contract().empty()) ++tally.by_contract;
+    for (std::string const& why : c.contract()) ++tally.contract_reasons[why];
+  } catch (golden::Skip const& s) {
     skip(s.reason);
-  } catch (std::exception const &e) {
+  } catch (std::exception const& e) {
     fail(label, std::string("unreadable: ") + e.what());
   }
 }
 
 } // namespace
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   if (argc != 2 || !std::filesystem::is_directory(argv[1])) {
     std::cerr << "usage: golden_runner DIR\n  DIR  a folder with cases, at any depth (tests/golden/README.md has the "
                  "format)\n";
     return 2;
   }
   Tally tally;
-  for (auto const &folder : case_folders(argv[1]))
-    run(folder, tally);
-  for (auto const &[key, n] : tally.passed_of)
-    std::cout << "passed " << key << ": " << n << '\n';
-  for (auto const &[reason, n] : tally.skip_reasons)
-    std::cout << "skipped " << n << ": " << reason << '\n';
-  for (auto const &[reason, n] : tally.contract_reasons)
-    std::cout << "by contract " << n << ": " << reason << '\n';
+  for (auto const& folder : case_folders(argv[1])) run(folder, tally);
+  for (auto const& [key, n] : tally.passed_of) std::cout << "passed " << key << ": " << n << '\n';
+  for (auto const& [reason, n] : tally.skip_reasons) std::cout << "skipped " << n << ": " << reason << '\n';
+  for (auto const& [reason, n] : tally.contract_reasons) std::cout << "by contract " << n << ": " << reason << '\n';
   std::cout << tally.checks << " checks; of the passed cases " << tally.by_contract
             << " have a part that was held against the contract instead of the peer\n";
   std::cout << tally.passed << " passed, " << tally.failed << " failed, " << tally.skipped << " skipped\n";

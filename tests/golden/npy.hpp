@@ -23,19 +23,18 @@ struct Array {
   double operator[](std::size_t i) const { return values[i]; }
   std::size_t back() const { return shape.empty() ? 1 : shape.back(); }      // columns
   std::size_t front() const { return back() ? size() / back() : leading(); } // all other axes together
-  bool operator==(Array const &) const = default;
+  bool operator==(Array const&) const = default;
 
 private:
   std::size_t leading() const {
     std::size_t n = 1;
-    for (std::size_t i = 0; i + 1 < shape.size(); ++i)
-      n *= shape[i];
+    for (std::size_t i = 0; i + 1 < shape.size(); ++i) n *= shape[i];
     return n;
   }
 };
 
 namespace detail {
-template <class T> std::vector<double> widen(char const *bytes, std::size_t count) {
+template <class T> std::vector<double> widen(char const* bytes, std::size_t count) {
   std::vector<double> values(count);
   for (std::size_t i = 0; i < count; ++i) {
     T x;
@@ -46,27 +45,22 @@ template <class T> std::vector<double> widen(char const *bytes, std::size_t coun
 }
 } // namespace detail
 
-inline Array read_npy(std::filesystem::path const &file) {
+inline Array read_npy(std::filesystem::path const& file) {
   std::ifstream in(file, std::ios::binary);
   std::string const bytes{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-  auto const bad = [&](char const *why) { throw std::runtime_error(file.filename().string() + ": " + why); };
-  if (bytes.size() < 10 || bytes.compare(0, 6, "\x93NUMPY") != 0)
-    bad("not an npy file");
-  if (bytes[6] != 1)
-    bad("not of format 1.0");
+  auto const bad = [&](char const* why) { throw std::runtime_error(file.filename().string() + ": " + why); };
+  if (bytes.size() < 10 || bytes.compare(0, 6, "\x93NUMPY") != 0) bad("not an npy file");
+  if (bytes[6] != 1) bad("not of format 1.0");
   std::size_t const length = std::uint8_t(bytes[8]) + 256u * std::uint8_t(bytes[9]);
-  if (bytes.size() < 10 + length)
-    bad("cut off in the header");
+  if (bytes.size() < 10 + length) bad("cut off in the header");
   std::string const header = bytes.substr(10, length);
 
-  auto const value_of = [&](std::string const &key) {
+  auto const value_of = [&](std::string const& key) {
     std::size_t const at = header.find("'" + key + "':");
-    if (at == std::string::npos)
-      bad("a key is missing in the header");
+    if (at == std::string::npos) bad("a key is missing in the header");
     return header.substr(header.find_first_not_of(' ', at + key.size() + 3));
   };
-  if (value_of("fortran_order").rfind("False", 0) != 0)
-    bad("not in C order");
+  if (value_of("fortran_order").rfind("False", 0) != 0) bad("not in C order");
   std::string const descr = value_of("descr").substr(1, 3);
   std::string shape = value_of("shape");
   shape = shape.substr(1, shape.find(')') - 1);
@@ -78,13 +72,11 @@ inline Array read_npy(std::filesystem::path const &file) {
     at = end == std::string::npos ? end : shape.find_first_of("0123456789", end);
   }
   std::size_t count = 1;
-  for (std::size_t n : array.shape)
-    count *= n;
-  char const *const data = bytes.data() + 10 + length;
+  for (std::size_t n : array.shape) count *= n;
+  char const* const data = bytes.data() + 10 + length;
   std::size_t const left = bytes.size() - 10 - length;
   auto const read = [&]<class T>(T) {
-    if (left < count * sizeof(T))
-      bad("cut off");
+    if (left < count * sizeof(T)) bad("cut off");
     array.values = detail::widen<T>(data, count);
   };
   if (descr == "<f4")

@@ -10,9 +10,9 @@ namespace {
 
 // --------------------------------------------------------------------------------------------------------- capacities
 
-template <class Make> void capacity_list(Case &c, Make const &make) {
+template <class Make> void capacity_list(Case& c, Make const& make) {
   std::size_t const n = c.array("in_num_tokens").size();
-  Array const &needed = c.output("capacity", Precision::Single);
+  Array const& needed = c.output("capacity", Precision::Single);
   for (std::size_t i = 0; i < n; ++i) {
     moebal::CapacityShape const shape{.tokens = Index(c.array("in_num_tokens")[i]),
                                       .experts = Index(c.array("in_num_experts")[i])};
@@ -25,17 +25,17 @@ template <class Make> void capacity_list(Case &c, Make const &make) {
     c.equal("capacity " + std::to_string(i), double(had), needed[i]);
   }
 }
-Index minimum_at(Case const &c, std::size_t i) { return std::max(Index(0), Index(c.array("in_min_capacity")[i])); }
+Index minimum_at(Case const& c, std::size_t i) { return std::max(Index(0), Index(c.array("in_min_capacity")[i])); }
 
-void megatron_capacity(Case &c) {
+void megatron_capacity(Case& c) {
   capacity_list(c,
                 [&](std::size_t i, double factor) { return moebal::capacities::megatron(factor, minimum_at(c, i)); });
 }
-void deepspeed_capacity(Case &c) {
+void deepspeed_capacity(Case& c) {
   capacity_list(c,
                 [&](std::size_t i, double factor) { return moebal::capacities::deepspeed(factor, minimum_at(c, i)); });
 }
-void vmoe_capacity(Case &c) {
+void vmoe_capacity(Case& c) {
   capacity_list(c, [&](std::size_t i, double factor) {
     auto const rounding = c.array("in_ceil")[i] != 0 ? moebal::Rounding::Up : moebal::Rounding::NearestEven;
     return moebal::capacities::vmoe(factor, rounding, std::max(Index(1), Index(c.array("in_multiple_of")[i])));
@@ -44,12 +44,11 @@ void vmoe_capacity(Case &c) {
 
 // -------------------------------------------------------------------------------------------------------------- drops
 
-void megatron_dropping(Case &c) {
+void megatron_dropping(Case& c) {
   std::size_t const K = c.count("topk");
   std::string const policy = c.text("drop_policy");
   bool const pad = c.flag("pad_to_capacity");
-  if (policy != "probs" && policy != "position")
-    throw Skip{"drop policy " + policy + " is not mapped"};
+  if (policy != "probs" && policy != "position") throw Skip{"drop policy " + policy + " is not mapped"};
   Matrix const probs = c.matrix("in_routing_probs"), map = c.matrix("in_routing_map");
   Matrix const cotangent = c.matrix("in_cotangent");
   std::size_t const T = probs.rows, E = probs.cols;
@@ -72,8 +71,7 @@ void megatron_dropping(Case &c) {
     c.close("kept pairs, by the reference", as_bits(keep), as_bits(reference::kept(ids, weights, E, C, how, rounds)),
             {});
     Matrix ones(ids.size(), ids.empty() ? 1 : ids[0].size());
-    for (std::size_t i = 0; i < keep.size(); ++i)
-      ones.data[i] = keep[i];
+    for (std::size_t i = 0; i < keep.size(); ++i) ones.data[i] = keep[i];
     Matrix const kept = scatter(ids, ones, E);
     for (std::size_t e = 0; e < E; ++e) {
       std::string const at = std::string(name_of(p)) + " expert " + std::to_string(e);
@@ -88,8 +86,7 @@ void megatron_dropping(Case &c) {
         moebal::AlignedPlan const aligned = moebal::make_aligned(
             moebal::EigenExec{}, {.slots_per_expert = std::max(Index(1), std::min(C, Index(T)))}, plan.view());
         Index const rows = aligned.plan.offsets()[Index(e) + 1] - aligned.plan.offsets()[Index(e)];
-        if (T > 0)
-          c.equal(at + " rows when padded", double(rows), peer_rows);
+        if (T > 0) c.equal(at + " rows when padded", double(rows), peer_rows);
       }
       bool const overflow = plan.loads()[Index(e)] > C;
       if (ambiguous[e] != 0 || (overflow && policy == "position")) {
@@ -113,13 +110,12 @@ void megatron_dropping(Case &c) {
         c.equal("kept weights", w.data[i], keep[i] ? double(Real(weights.data[i])) : 0);
       return 0;
     });
-    if (T > 0 && pad)
-      c.by_contract("padding to capacity: fillers instead of tokens that were not routed");
+    if (T > 0 && pad) c.by_contract("padding to capacity: fillers instead of tokens that were not routed");
   }
 }
 
 /// A running count down each column, of which the plan knows the part where a token chose the expert.
-void tutel_cumsum(Case &c) {
+void tutel_cumsum(Case& c) {
   Matrix const mask = c.matrix("in_mask");
   std::vector<Ids> const ids = choices_of(mask);
   moebal::Plan const plan = plan_for<float>(ids, Matrix(0, 1), mask.cols, Drop::None);
@@ -128,16 +124,15 @@ void tutel_cumsum(Case &c) {
   Row last(mask.cols, -1);
   for (std::size_t t = 0; t < mask.rows; ++t) {
     for (std::size_t k = 0; k < ids[t].size(); ++k)
-      if (ids[t][k] >= 0)
-        last[std::size_t(ids[t][k])] = double(places[t * ids[t].size() + k]);
+      if (ids[t][k] >= 0) last[std::size_t(ids[t][k])] = double(places[t * ids[t].size() + k]);
     std::copy(last.begin(), last.end(), had.data.begin() + long(t * mask.cols));
   }
   c.close("cumsum_sub_one", had.data, c.output("cumsum_sub_one", Precision::Single).values, {});
 }
 
 /// Top-1 with an absolute capacity, first come, each group for itself.
-void hf_switch_router(Case &c, bool broken) {
-  Array const &in = c.array("in_logits");
+void hf_switch_router(Case& c, bool broken) {
+  Array const& in = c.array("in_logits");
   std::size_t const E = in.back(), rows = in.front();
   std::size_t const groups = in.shape.size() == 3 ? in.shape[0] : 1, S = groups ? rows / groups : 0;
   auto const capacity = Index(c.number("expert_capacity"));
@@ -147,9 +142,8 @@ void hf_switch_router(Case &c, bool broken) {
     Request const r{.gate = {.score = reference::Score::Softmax, .normalise = false}, .top_k = 1, .logits = logits};
     Answer const a = route(r, p);
     Matrix const index = c.output_matrix("expert_index", p);
-    Array const &probs = c.output("router_probs", p);
-    if (broken)
-      c.by_contract("the peer's capacity never drops anything (unless it is 0)");
+    Array const& probs = c.output("router_probs", p);
+    if (broken) c.by_contract("the peer's capacity never drops anything (unless it is 0)");
     for (std::size_t g = 0; g < groups; ++g) {
       std::vector<Ids> const ids(a.ids.begin() + long(g * S), a.ids.begin() + long((g + 1) * S));
       Matrix const weights(a.weights.data.data() + g * S, S, 1);
@@ -165,23 +159,20 @@ void hf_switch_router(Case &c, bool broken) {
           continue;
         }
         Row had(E, 0);
-        if (plan.slot_of()(Index(s), 0) != moebal::no_slot)
-          had[std::size_t(ids[s][0])] = 1;
-        if (!any_nan(logits.data))
-          c.close(at + "expert_index", had, index.row(t), {});
+        if (plan.slot_of()(Index(s), 0) != moebal::no_slot) had[std::size_t(ids[s][0])] = 1;
+        if (!any_nan(logits.data)) c.close(at + "expert_index", had, index.row(t), {});
         c.close(at + "router_probs", a.weights(t, 0), probs[t], c.tolerance("router_probs", p));
         if (c.has_output("returned_router_logits"))
           c.close(at + "returned_router_logits", a.weights(t, 0), c.output("returned_router_logits", p)[t],
                   c.tolerance("returned_router_logits", p));
       }
     }
-    if (c.has_output("router_logits"))
-      c.close("router_logits", logits.data, c.output("router_logits", p).values, {});
+    if (c.has_output("router_logits")) c.close("router_logits", logits.data, c.output("router_logits", p).values, {});
   }
 }
 
 /// Gates are given; their order is that of a router on them as logits.
-void vmoe_top_experts(Case &c) {
+void vmoe_top_experts(Case& c) {
   std::size_t const K = c.count("num_selected_experts");
   bool const priority = c.flag("batch_priority");
   Matrix const given = c.matrix("in_gates");
@@ -233,7 +224,7 @@ std::vector<double> tokens_of(moebal::PlanView<> plan, Index from, Index to) {
   return tokens;
 }
 
-void megatron_permute(Case &c) {
+void megatron_permute(Case& c) {
   bool const pad = c.flag("drop_and_pad"), weighted = c.flag("apply_probs");
   Matrix const tokens = c.matrix("in_tokens"), map = c.matrix("in_routing_map"), probs = c.matrix("in_probs");
   Matrix const cotangent = c.matrix("in_cotangent");
@@ -267,8 +258,7 @@ void megatron_permute(Case &c) {
         d_tokens = scatter_rows<Real>(plan, gather_rows<Real>(plan, cotangent, slots), T);
       }
       for (std::size_t s = 0; s < slots; ++s)
-        if (plan.order[Index(s)] != moebal::no_slot)
-          d_weights.data[std::size_t(plan.order[Index(s)])] += d_permuted[s];
+        if (plan.order[Index(s)] != moebal::no_slot) d_weights.data[std::size_t(plan.order[Index(s)])] += d_permuted[s];
 
       Matrix const peer_rows = c.output_matrix("permuted_tokens", p);
       Row const peer_probs = c.output("permuted_probs", p).values, peer_tokens = c.output("sorted_indices", p).values;
@@ -290,22 +280,20 @@ void megatron_permute(Case &c) {
       }
       Matrix const had = scatter(ids, d_weights, E), needed = c.output_matrix("grad_probs", p);
       for (std::size_t i = 0; i < needed.data.size(); ++i)
-        if (map.data[i] != 0 || !pad)
-          c.close("grad_probs", had.data[i], needed.data[i], c.tolerance("grad_probs", p));
+        if (map.data[i] != 0 || !pad) c.close("grad_probs", had.data[i], needed.data[i], c.tolerance("grad_probs", p));
       return 0;
     });
   }
 }
 
 /// num_out_tokens cuts the tail of the sorted list: those pairs lose their slots.
-void te_permute(Case &c) {
+void te_permute(Case& c) {
   Matrix const tokens = c.matrix("in_tokens"), given = c.matrix("in_indices"), probs = c.matrix("in_probs");
   Matrix const cotangent = c.matrix("in_cotangent");
   std::size_t const T = given.rows, K = given.cols;
   std::vector<Ids> ids(T, Ids(K));
   int most = 0;
-  for (std::size_t i = 0; i < given.data.size(); ++i)
-    most = std::max(most, ids[i / K][i % K] = int(given.data[i]));
+  for (std::size_t i = 0; i < given.data.size(); ++i) most = std::max(most, ids[i / K][i % K] = int(given.data[i]));
   auto const E = std::size_t(most) + 1;
   for (Precision const p : precisions) {
     with_real(p, [&](auto real) {
@@ -316,10 +304,8 @@ void te_permute(Case &c) {
           std::min(std::size_t(whole.slots()), c.given("num_out_tokens") ? c.count("num_out_tokens") : T * K);
       std::vector<Index> offsets(whole.offsets().begin(), whole.offsets().end());
       std::vector<Index> slot_of(whole.slot_of().data(), whole.slot_of().data() + T * K);
-      for (Index &o : offsets)
-        o = std::min(o, Index(slots));
-      for (Index &s : slot_of)
-        s = s < Index(slots) ? s : moebal::no_slot;
+      for (Index& o : offsets) o = std::min(o, Index(slots));
+      for (Index& s : slot_of) s = s < Index(slots) ? s : moebal::no_slot;
       moebal::PlanView<> const plan{offsets,
                                     whole.order().part(0, Index(slots)),
                                     {slot_of.data(), Index(T), Index(K)},
@@ -327,7 +313,7 @@ void te_permute(Case &c) {
                                     whole.kept()};
       Matrix const permuted = gather_rows<Real>(plan, tokens, slots);
       CombineGradient const g = combine_gradient<Real>(plan, permuted, probs, cotangent);
-      auto const close = [&](char const *name, Matrix const &had) {
+      auto const close = [&](char const* name, Matrix const& had) {
         c.close(name, had.data, c.output(name, p).values, c.tolerance(name, p));
       };
       close("permuted_tokens", permuted);
@@ -340,24 +326,21 @@ void te_permute(Case &c) {
 }
 
 /// Chunks in a new order: every row belongs to "the expert" that is the new place of its chunk.
-void megatron_sort_chunks(Case &c) {
+void megatron_sort_chunks(Case& c) {
   Matrix const input = c.matrix("in_input");
   Row const sizes = c.row("in_split_sizes"), order = c.row("in_sorted_idxs");
   Ids place(sizes.size());
-  for (std::size_t i = 0; i < order.size(); ++i)
-    place[std::size_t(order[i])] = int(i);
+  for (std::size_t i = 0; i < order.size(); ++i) place[std::size_t(order[i])] = int(i);
   std::vector<Ids> ids;
   for (std::size_t chunk = 0; chunk < sizes.size(); ++chunk)
-    for (int i = 0; i < int(sizes[chunk]); ++i)
-      ids.push_back({place[chunk]});
+    for (int i = 0; i < int(sizes[chunk]); ++i) ids.push_back({place[chunk]});
   moebal::Plan const plan = plan_for<float>(ids, Matrix(0, 1), sizes.size(), Drop::None);
   for (Precision const p : precisions)
     with_real(p, [&](auto real) {
       using Real = decltype(real);
       c.close("output", gather_rows<Real>(plan.view(), input, input.rows).data, c.output("output", p).values,
               c.tolerance("output", p));
-      if (!c.has("in_probs"))
-        return 0;
+      if (!c.has("in_probs")) return 0;
       Matrix const probs(c.row("in_probs").data(), input.rows, 1);
       c.close("probs_out", gather_rows<Real>(plan.view(), probs, input.rows).data, c.output("probs_out", p).values,
               c.tolerance("probs_out", p));
@@ -368,7 +351,7 @@ void megatron_sort_chunks(Case &c) {
 // --------------------------------------------------------------------------------------------------------- alignment
 
 /// The peer pads with tokens that were not routed, and there may be too few of them; here fillers stand in their place.
-void megatron_pad_map(Case &c) {
+void megatron_pad_map(Case& c) {
   Matrix const map = c.matrix("in_routing_map"), padded = c.output_matrix("padded_map", Precision::Single);
   std::vector<Ids> const ids = choices_of(map);
   moebal::Plan const tight = plan_for<float>(ids, Matrix(0, 1), map.cols, Drop::None);
@@ -388,14 +371,13 @@ void megatron_pad_map(Case &c) {
   }
 }
 
-void vllm_align(Case &c) {
+void vllm_align(Case& c) {
   Matrix const given = c.matrix("in_topk_ids");
   std::size_t const T = given.rows, K = given.cols, E = c.count("num_experts");
   auto const block = Index(c.number("block_size"));
   c.ignore_argument("pad_sorted_ids"); // the length of a buffer, checked by what lies in it
   std::vector<Ids> ids;                // a pair a row: the peer does not mind the same expert twice in a token
-  for (double id : given.data)
-    ids.push_back({int(id)});
+  for (double id : given.data) ids.push_back({int(id)});
   moebal::Plan const tight = plan_for<float>(ids, Matrix(ids.size(), 1), E, Drop::None);
   moebal::AlignedPlan const aligned = moebal::make_aligned(moebal::EigenExec{}, {.block = block}, tight.view());
   Index const slots = aligned.plan.slots();
@@ -413,8 +395,7 @@ void vllm_align(Case &c) {
     double e = 0; // the peer's filler past the end
     if (b < aligned.block_experts.size()) {
       e = aligned.block_experts[b];
-      if (c.has("in_expert_map"))
-        e = c.array("in_expert_map")[std::size_t(e)];
+      if (c.has("in_expert_map")) e = c.array("in_expert_map")[std::size_t(e)];
     }
     blocks.push_back(e);
   }
@@ -423,13 +404,12 @@ void vllm_align(Case &c) {
 }
 
 /// Tokens lie in [E, max] already: row e * max + i is taken if i is below the expert's number.
-void vllm_batched_align(Case &c) {
+void vllm_batched_align(Case& c) {
   Row const numbers = c.row("in_expert_num_tokens");
   std::size_t const E = numbers.size(), most = c.count("max_tokens_per_batch");
   std::vector<Ids> ids(E * most, Ids{-1});
   for (std::size_t e = 0; e < E; ++e)
-    for (std::size_t i = 0; i < std::size_t(numbers[e]); ++i)
-      ids[e * most + i] = {int(e)};
+    for (std::size_t i = 0; i < std::size_t(numbers[e]); ++i) ids[e * most + i] = {int(e)};
   moebal::Plan const tight = plan_for<float>(ids, Matrix(0, 1), E, Drop::None);
   moebal::AlignedPlan const aligned =
       moebal::make_aligned(moebal::EigenExec{}, {.block = Index(c.number("block_size"))}, tight.view());
@@ -450,15 +430,15 @@ void vllm_batched_align(Case &c) {
 
 } // namespace
 
-Mapping plan_mapping(std::string const &key) {
+Mapping plan_mapping(std::string const& key) {
   static std::map<std::string, Mapping> const mappings{
       {"megatron.get_capacity", megatron_capacity},
       {"deepspeed._capacity", deepspeed_capacity},
       {"vmoe.compute_capacity", vmoe_capacity},
       {"megatron.apply_router_token_dropping", megatron_dropping},
       {"tutel.fast_cumsum_sub_one", tutel_cumsum},
-      {"hf.switch.Top1Router_capacity", [](Case &c) { hf_switch_router(c, false); }},
-      {"hf.switch.Top1Router", [](Case &c) { hf_switch_router(c, true); }},
+      {"hf.switch.Top1Router_capacity", [](Case& c) { hf_switch_router(c, false); }},
+      {"hf.switch.Top1Router", [](Case& c) { hf_switch_router(c, true); }},
       {"vmoe._get_top_experts_per_item_common", vmoe_top_experts},
       {"megatron.permute_unpermute", megatron_permute},
       {"megatron.sort_chunks_by_idxs", megatron_sort_chunks},

@@ -17,13 +17,13 @@ struct Order {
   std::size_t S, B;
   std::size_t ours(std::size_t peer) const { return peer % B * S + peer / B; }
 };
-Matrix reordered(Order o, Matrix const &peer) {
+Matrix reordered(Order o, Matrix const& peer) {
   Matrix ours(peer.rows, peer.cols);
   for (std::size_t t = 0; t < peer.rows; ++t)
     std::copy_n(peer.data.begin() + long(t * peer.cols), peer.cols, ours.data.begin() + long(o.ours(t) * peer.cols));
   return ours;
 }
-Matrix piece(Matrix const &all, std::size_t g, std::size_t rows) {
+Matrix piece(Matrix const& all, std::size_t g, std::size_t rows) {
   return Matrix(all.data.data() + g * rows * all.cols, rows, all.cols);
 }
 
@@ -31,7 +31,7 @@ struct Loss {
   std::string type; // aux_loss, seq_aux_loss, global_aux_loss
   double coefficient = 0;
 };
-std::string logged_name(std::string const &type) {
+std::string logged_name(std::string const& type) {
   return type == "aux_loss"
              ? "logged_load_balancing_loss"
              : (type == "seq_aux_loss" ? "logged_seq_load_balancing_loss" : "logged_global_load_balancing_loss");
@@ -39,12 +39,12 @@ std::string logged_name(std::string const &type) {
 
 /// The load of the other rank, of which only the counts are known, [sequences or 1, E]; it has as many tokens as this
 /// one.
-template <class Real> moebal::Load<AllStatistics> other_load(Matrix const &counts, std::size_t tokens) {
+template <class Real> moebal::Load<AllStatistics> other_load(Matrix const& counts, std::size_t tokens) {
   return load_of<Real>(counts, Matrix(counts.rows, counts.cols), Row(counts.rows, double(tokens / counts.rows)));
 }
 
 /// One sequence of a load.
-moebal::Load<AllStatistics> sequence_of(moebal::Load<AllStatistics> const &load, std::size_t s) {
+moebal::Load<AllStatistics> sequence_of(moebal::Load<AllStatistics> const& load, std::size_t s) {
   moebal::Load<AllStatistics> one(1, load.experts());
   std::size_t const slots = load.raw().size() / load.sequences();
   std::copy_n(load.raw().data() + s * slots, slots, one.view().data());
@@ -53,22 +53,18 @@ moebal::Load<AllStatistics> sequence_of(moebal::Load<AllStatistics> const &load,
 
 /// The terms of one loss for every micro-batch.
 template <class Real>
-std::vector<Terms> terms_of(Loss const &loss, std::size_t K, std::size_t tokens, Loads const &loads,
-                            std::vector<Matrix> const &other) {
+std::vector<Terms> terms_of(Loss const& loss, std::size_t K, std::size_t tokens, Loads const& loads,
+                            std::vector<Matrix> const& other) {
   UnbiasedLoss const rule{.coefficient = loss.coefficient};
   bool const ranks = !other.empty();
   if (!ranks) {
-    if (loss.type == "aux_loss")
-      return balance_step<Real>(moebal::MicroBatch<>{}, rule, K, loads);
-    if (loss.type == "seq_aux_loss")
-      return balance_step<Real>(moebal::Sequence<>{}, rule, K, loads);
+    if (loss.type == "aux_loss") return balance_step<Real>(moebal::MicroBatch<>{}, rule, K, loads);
+    if (loss.type == "seq_aux_loss") return balance_step<Real>(moebal::Sequence<>{}, rule, K, loads);
     return balance_step<Real>(moebal::GlobalBatch<moebal::Accumulate::Running>{}, rule, K, loads);
   }
   Loads others;
-  for (Matrix const &counts : other)
-    others.push_back(other_load<Real>(counts, tokens));
-  if (loss.type == "aux_loss")
-    return balance_step_of_ranks<Real>(moebal::GlobalBatch<>{}, rule, K, {loads, others});
+  for (Matrix const& counts : other) others.push_back(other_load<Real>(counts, tokens));
+  if (loss.type == "aux_loss") return balance_step_of_ranks<Real>(moebal::GlobalBatch<>{}, rule, K, {loads, others});
   if (loss.type == "global_aux_loss")
     return balance_step_of_ranks<Real>(moebal::GlobalBatch<moebal::Accumulate::Running>{}, rule, K, {loads, others});
   // A sequence that is cut over ranks: a window of its own over both.
@@ -85,8 +81,7 @@ std::vector<Terms> terms_of(Loss const &loss, std::size_t K, std::size_t tokens,
       step[g].loss += one[g].loss / double(sequences);
       step[g].slopes.rows = sequences;
       step[g].slopes.cols = one[g].slopes.cols;
-      for (double x : one[g].slopes.data)
-        step[g].slopes.data.push_back(x / double(sequences));
+      for (double x : one[g].slopes.data) step[g].slopes.data.push_back(x / double(sequences));
     }
   }
   return step;
@@ -97,7 +92,7 @@ struct Needed {
   std::vector<double> loss;
   std::vector<Matrix> slopes; // [S, E]
 };
-Needed needed_terms(Loss const &loss, std::size_t K, reference::StepSums const &sums) {
+Needed needed_terms(Loss const& loss, std::size_t K, reference::StepSums const& sums) {
   auto const scope = loss.type == "seq_aux_loss"                   ? reference::Scope::Sequence
                      : loss.type == "aux_loss" && sums.size() == 1 ? reference::Scope::MicroBatch
                                                                    : reference::Scope::GlobalBatch;
@@ -121,7 +116,7 @@ Needed needed_terms(Loss const &loss, std::size_t K, reference::StepSums const &
 
 } // namespace
 
-void megatron_router(Case &c) {
+void megatron_router(Case& c) {
   std::size_t const S = c.count("seq_length"), B = c.count("batch_size"), E = c.count("num_experts"),
                     K = c.count("topk");
   std::size_t const G = c.count("num_microbatches"), T = S * B;
@@ -136,14 +131,12 @@ void megatron_router(Case &c) {
             .single_choice_raw = true,
             .scale = gate.scale,
             .epsilon = 1e-20};
-  if (c.flag("use_pre_softmax") && function == "softmax")
-    gate.score = Score::Softmax;
+  if (c.flag("use_pre_softmax") && function == "softmax") gate.score = Score::Softmax;
   std::vector<Loss> losses;
   auto const types = c.texts("load_balancing_type");
   auto const coefficients = c.numbers("aux_loss_coeff");
   for (std::size_t i = 0; i < types.size(); ++i) {
-    if (types[i] == "none")
-      continue;
+    if (types[i] == "none") continue;
     if (types[i] != "aux_loss" && types[i] != "seq_aux_loss" && types[i] != "global_aux_loss")
       throw Skip{"load_balancing_type " + types[i] + " is not mapped"};
     losses.push_back({types[i], coefficients.at(i)});
@@ -153,8 +146,7 @@ void megatron_router(Case &c) {
       c.number("backward_scale", 1) * (c.flag("calculate_per_token_loss") ? double(T) * group_size : 1);
   Matrix const logits = c.matrix("in_logits"), cotangent = c.matrix("in_cotangent");
   Row const bias = c.has("in_expert_bias") && function != "softmax" ? c.row("in_expert_bias") : Row{};
-  if (c.has("in_expert_bias"))
-    c.array("in_expert_bias");
+  if (c.has("in_expert_bias")) c.array("in_expert_bias");
   bool const padded = c.has("in_padding_mask");
   std::vector<Matrix> other;
   if (group_size == 2)
@@ -171,12 +163,10 @@ void megatron_router(Case &c) {
     groups = reference::Groups{c.count("num_groups"), c.count("group_topk"), K / c.count("group_topk")};
 
   std::string doubt;
-  if (any_nan(logits.data))
-    doubt = "a NaN logit (the peer ranks NaN first, and its loss is NaN)";
+  if (any_nan(logits.data)) doubt = "a NaN logit (the peer ranks NaN first, and its loss is NaN)";
   if (c.has("ambiguous_rows"))
     for (double flags : c.array("ambiguous_rows").values)
-      if (flags != 0 && doubt.empty())
-        doubt = "a tie decides";
+      if (flags != 0 && doubt.empty()) doubt = "a tie decides";
 
   for (Precision const p : precisions) {
     // Route every micro-batch.
@@ -187,8 +177,7 @@ void megatron_router(Case &c) {
     for (std::size_t g = 0; g < G; ++g) {
       Request r{
           .gate = gate, .top_k = K, .groups = groups, .logits = reordered(order, piece(logits, g, T)), .bias = bias};
-      for (std::size_t b = 0; b <= B; ++b)
-        r.segments.push_back(Index(b * S));
+      for (std::size_t b = 0; b <= B; ++b) r.segments.push_back(Index(b * S));
       if (padded)
         for (std::size_t t = 0; t < T; ++t)
           r.padding.push_back(c.array("in_padding_mask")[g * T + t % S * B + t / S] != 0);
@@ -202,12 +191,11 @@ void megatron_router(Case &c) {
     }
     if (!other.empty()) {
       sums.emplace_back();
-      for (Matrix const &counts : other) {
+      for (Matrix const& counts : other) {
         sums[1].emplace_back();
         for (std::size_t s = 0; s < counts.rows; ++s) {
           reference::Sums o;
-          for (double n : counts.row(s))
-            o.unbiased.push_back(std::int64_t(n));
+          for (double n : counts.row(s)) o.unbiased.push_back(std::int64_t(n));
           o.counts = o.first = o.unbiased_first = o.unbiased;
           o.score_sums = Row(E, 0);
           o.tokens = std::int64_t(T / counts.rows);
@@ -220,27 +208,24 @@ void megatron_router(Case &c) {
     std::vector<Terms> all(G);
     std::vector<Matrix> needed_slopes(G, Matrix(B, E));
     bool peer_differs = false; // the peer's gradient follows another rule than ours
-    for (Loss const &loss : losses) {
+    for (Loss const& loss : losses) {
       auto const terms = with_real(p, [&](auto real) { return terms_of<decltype(real)>(loss, K, T, loads, other); });
       bool const cut_sequences = loss.type == "seq_aux_loss" && !other.empty();
       Needed needed;
-      if (!cut_sequences)
-        needed = needed_terms(loss, K, sums);
+      if (!cut_sequences) needed = needed_terms(loss, K, sums);
       if (cut_sequences) {
         needed = {std::vector<double>(G, 0), std::vector<Matrix>(G, Matrix(B, E))};
         for (std::size_t b = 0; b < B; ++b) {
           reference::StepSums one(2);
-          for (std::size_t g = 0; g < G; ++g)
-            one[0].push_back({sums[0][g][b]}), one[1].push_back({sums[1][g][b]});
+          for (std::size_t g = 0; g < G; ++g) one[0].push_back({sums[0][g][b]}), one[1].push_back({sums[1][g][b]});
           Needed const n = needed_terms({"aux_loss", loss.coefficient / double(B)}, K, one);
           for (std::size_t g = 0; g < G; ++g) {
             needed.loss[g] += n.loss[g];
-            for (std::size_t e = 0; e < E; ++e)
-              needed.slopes[g](b, e) = n.slopes[g](0, e);
+            for (std::size_t e = 0; e < E; ++e) needed.slopes[g](b, e) = n.slopes[g](0, e);
           }
         }
       }
-      Array const &logged = c.output(logged_name(loss.type), p);
+      Array const& logged = c.output(logged_name(loss.type), p);
       double seen = 0, valid_so_far = 0;
       for (std::size_t g = 0; g < G; ++g) {
         std::string const at = std::string(name_of(p)) + " " + logged_name(loss.type) + " " + std::to_string(g);
@@ -251,8 +236,7 @@ void megatron_router(Case &c) {
         add(all[g], terms[g], 1);
         double peer = logged[g] * loss.coefficient;
         double valid = 0;
-        for (auto const &s : sums[0][g])
-          valid += double(s.tokens);
+        for (auto const& s : sums[0][g]) valid += double(s.tokens);
         seen += 1, valid_so_far += valid;
         if (padded &&
             loss.type == "global_aux_loss") { // there the counts are averaged over micro-batches, here over tokens
@@ -274,9 +258,8 @@ void megatron_router(Case &c) {
         c.close(at, terms[g].loss, peer, with_fixed_point(t, p, 2 * loss.coefficient * double(E)));
       }
       if (loss.type == "global_aux_loss" && c.has_output("global_tokens_per_expert_accum")) {
-        Array const &counts = c.output("global_tokens_per_expert_accum", p);
-        if (doubt.empty())
-          c.close("global_tokens_per_expert_accum", terms.back().counts, counts.values, {});
+        Array const& counts = c.output("global_tokens_per_expert_accum", p);
+        if (doubt.empty()) c.close("global_tokens_per_expert_accum", terms.back().counts, counts.values, {});
       }
     }
     std::vector<Terms> z(G);
@@ -285,11 +268,10 @@ void megatron_router(Case &c) {
         return balance_step<decltype(real)>(moebal::MicroBatch<>{}, moebal::ZLoss{.coefficient = z_coefficient}, K,
                                             loads);
       });
-      Array const &logged = c.output("logged_z_loss", p);
+      Array const& logged = c.output("logged_z_loss", p);
       for (std::size_t g = 0; g < G; ++g) {
         Tolerance t = c.tolerance("logged_z_loss", p);
-        if (doubt.empty())
-          c.close("logged_z_loss", z[g].loss / z_coefficient, logged[g], t);
+        if (doubt.empty()) c.close("logged_z_loss", z[g].loss / z_coefficient, logged[g], t);
       }
     }
 
@@ -299,15 +281,14 @@ void megatron_router(Case &c) {
                  peer_losses = c.output_matrix("grad_logits_losses_only", p);
     Row local(E, 0);
     for (std::size_t g = 0; g < G; ++g) {
-      Request const &r = requests[g];
-      Answer const &a = answers[g];
+      Request const& r = requests[g];
+      Answer const& a = answers[g];
       auto const capacity = moebal::capacities::megatron(c.number("capacity_factor", 0));
       bool const drops = c.given("capacity_factor");
       moebal::Plan const plan = with_real(p, [&](auto real) {
         return plan_for<decltype(real)>(a.ids, a.weights, E, drops ? Drop::Probability : Drop::None, capacity);
       });
-      for (std::size_t e = 0; e < E; ++e)
-        local[e] += double(plan.kept()[Index(e)]);
+      for (std::size_t e = 0; e < E; ++e) local[e] += double(plan.kept()[Index(e)]);
       Matrix const v = gather(a.ids, reordered(order, piece(cotangent, g, T)), K);
       Matrix weights, d_weights;
       with_real(p, [&](auto real) {
@@ -319,14 +300,12 @@ void megatron_router(Case &c) {
       Terms scaled;
       add(scaled, all[g], attached);
       add(scaled, z[g], attached);
-      if (scaled.slopes.data.empty())
-        scaled.slopes = {};
+      if (scaled.slopes.data.empty()) scaled.slopes = {};
       Matrix const d_losses = backward(r, p, a.ids, {}, scaled.slopes, scaled.z_slopes);
       Matrix const d_total = backward(r, p, a.ids, d_weights, scaled.slopes, scaled.z_slopes);
       Matrix kept_ones(T, K);
       auto const keep = kept_of(plan);
-      for (std::size_t i = 0; i < keep.size(); ++i)
-        kept_ones.data[i] = keep[i];
+      for (std::size_t i = 0; i < keep.size(); ++i) kept_ones.data[i] = keep[i];
       Matrix const probs = scatter(a.ids, weights, E), map = scatter(a.ids, kept_ones, E);
       for (std::size_t peer = 0; peer < T; ++peer) {
         std::size_t const t = order.ours(peer), at = g * T + peer;
@@ -338,15 +317,13 @@ void megatron_router(Case &c) {
         Row needed(E, 0), needed_total(E, 0);
         if (!pad) {
           Row slopes = needed_slopes[g].row(t / S);
-          for (double &x : slopes)
-            x *= attached;
+          for (double& x : slopes) x *= attached;
           needed = reference::normalised_scores_gradient(gate.score, logit, slopes);
           Row const squares = reference::squared_lse_gradient(logit);
           for (std::size_t e = 0; e < E && !z[g].z_slopes.empty(); ++e)
             needed[e] += z[g].z_slopes[t / S] * attached * squares[e];
           Row const main = reference::weights_gradient(gate, logit, a.ids[t], d_weights.row(t));
-          for (std::size_t e = 0; e < E; ++e)
-            needed_total[e] = needed[e] + main[e];
+          for (std::size_t e = 0; e < E; ++e) needed_total[e] = needed[e] + main[e];
           check_ids(c, row + "ids", a.ids[t], E);
           check_choice(c, row + "choice", r, logit, a.ids[t], p);
         }
@@ -365,8 +342,7 @@ void megatron_router(Case &c) {
         }
         c.close(row + "probs", probs.row(t), peer_probs.row(at), widened(c, r, "probs", p));
         c.close(row + "routing_map", map.row(t), peer_map.row(at), {});
-        if (peer_differs)
-          continue;
+        if (peer_differs) continue;
         Row const peer_row = peer_losses.row(at);
         if (any_nan(peer_row)) {
           c.by_contract("the peer's loss is NaN");
@@ -379,9 +355,8 @@ void megatron_router(Case &c) {
       }
     }
     if (c.has_output("local_tokens_per_expert")) {
-      Array const &counts = c.output("local_tokens_per_expert", p);
-      if (doubt.empty())
-        c.close("local_tokens_per_expert", local, counts.values, {});
+      Array const& counts = c.output("local_tokens_per_expert", p);
+      if (doubt.empty()) c.close("local_tokens_per_expert", local, counts.values, {});
     }
   }
 }
@@ -389,13 +364,11 @@ void megatron_router(Case &c) {
 // ------------------------------------------------------------------------------------------------- one big input at
 // once
 
-void megatron_big(Case &c) {
-  for (char const *arg : {"logits_scale", "total_tokens", "num_experts"})
-    c.ignore_argument(arg);
+void megatron_big(Case& c) {
+  for (char const* arg : {"logits_scale", "total_tokens", "num_experts"}) c.ignore_argument(arg);
   std::size_t const K = c.count("topk");
   Matrix logits = c.matrix("in_logits_q");
-  for (double &x : logits.data)
-    x *= 0x1p-12;
+  for (double& x : logits.data) x *= 0x1p-12;
   Row const bias = c.row("in_expert_bias");
   std::size_t const T = logits.rows, E = logits.cols;
   reference::Gate const sigmoid{.score = Score::Sigmoid, .normalise = true, .epsilon = 1e-20};
@@ -403,7 +376,7 @@ void megatron_big(Case &c) {
   scaled.scale = 2.5;
   reference::Groups const groups{c.count("num_groups"), c.count("group_topk"), K / c.count("group_topk")};
   struct Form {
-    char const *name;
+    char const* name;
     Request request;
   };
   Form const forms[] = {
@@ -413,7 +386,7 @@ void megatron_big(Case &c) {
       {"sigbiasgrp", {.gate = scaled, .top_k = K, .groups = groups, .logits = logits, .bias = bias}},
   };
   for (Precision const p : precisions) {
-    for (Form const &form : forms) {
+    for (Form const& form : forms) {
       std::string const name = form.name;
       Answer const a = route(form.request, p);
       Matrix const ids = c.matrix("out_" + name + "_ids"), weights = c.matrix("out_" + name + "_weights");
@@ -426,8 +399,7 @@ void megatron_big(Case &c) {
           continue;
         }
         std::vector<std::pair<int, double>> had;
-        for (std::size_t k = 0; k < K; ++k)
-          had.emplace_back(a.ids[t][k], a.weights(t, k));
+        for (std::size_t k = 0; k < K; ++k) had.emplace_back(a.ids[t][k], a.weights(t, k));
         std::sort(had.begin(), had.end());
         for (std::size_t k = 0; k < K; ++k) {
           c.equal(at_row(p, t) + " " + name + "_ids", had[k].first, ids(t, k));
@@ -439,7 +411,7 @@ void megatron_big(Case &c) {
       using Real = decltype(real);
       UnbiasedLoss const rule{.coefficient = c.number("aux_loss_coeff")};
       Answer const softmax = route(forms[1].request, p), sig = route(forms[2].request, p);
-      auto const close = [&](char const *output, double had, double factor) {
+      auto const close = [&](char const* output, double had, double factor) {
         c.close(output, had, c.output(output, p)[0], with_fixed_point(c.tolerance(output, p), p, factor));
       };
       Terms const terms = balance_step<Real>(moebal::MicroBatch<>{}, rule, K, {softmax.load}).front();
@@ -454,8 +426,7 @@ void megatron_big(Case &c) {
             1);
       c.close("aux_counts", terms.counts, c.output("aux_counts", p).values, {});
       Row means = softmax.score_sums.data;
-      for (double &x : means)
-        x /= double(T);
+      for (double& x : means) x /= double(T);
       c.close("aux_mean_scores", means, c.output("aux_mean_scores", p).values,
               with_fixed_point(c.tolerance("aux_mean_scores", p), p));
 
@@ -466,14 +437,12 @@ void megatron_big(Case &c) {
       Matrix const kept = keep_weights<Real>({}, plan, softmax.weights);
       Row sums(T, 0);
       for (std::size_t t = 0; t < T; ++t)
-        for (std::size_t k = 0; k < K; ++k)
-          sums[t] += kept(t, k);
+        for (std::size_t k = 0; k < K; ++k) sums[t] += kept(t, k);
       c.close("drop_prob_sum_per_token", sums, c.output("drop_prob_sum_per_token", p).values,
               c.tolerance("drop_prob_sum_per_token", p));
       moebal::Plan const whole = plan_for<Real>(softmax.ids, softmax.weights, E, Drop::None);
       Row tokens;
-      for (Index const pair : whole.order())
-        tokens.push_back(double(pair / Index(K)));
+      for (Index const pair : whole.order()) tokens.push_back(double(pair / Index(K)));
       c.close("permute_sorted_indices", tokens, c.output("permute_sorted_indices", p).values, {});
       return 0;
     });
