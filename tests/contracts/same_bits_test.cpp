@@ -28,7 +28,7 @@ Index const tokens = 67, experts = 84;
 
 Options options_of(Case const& c) {
   return {.bias = c.kind == Kind::Wide ? std::vector<float>() : bias_of(experts, 0.2f),
-          .padding = padding_of(tokens),
+          .padding = c.grouped ? padding_of(tokens) : std::vector<std::uint8_t>(), // tiles of rows have no padding
           .segments = segments_of(tokens, 3)};
 }
 template <class Real> Outcome<Real> run(std::size_t b, Case const& c) {
