@@ -95,6 +95,42 @@ template <int K, class R> [[gnu::always_inline]] inline void best_first(R* a) {
   }(std::make_integer_sequence<int, 16 / block>{});
 }
 
+/// The two largest of some numbers, in each lane.
+struct BestTwo {
+  __m512 first, second;
+};
+inline BestTwo better_of(BestTwo a, BestTwo b) {
+  return {_mm512_max_ps(a.first, b.first),
+          _mm512_max_ps(_mm512_min_ps(a.first, b.first), _mm512_max_ps(a.second, b.second))};
+}
+/// The two largest of the 16 lanes of each row: lane r of the result is row r. Each level halves the lanes of a row by putting two
+/// rows side by side, so that the transposition costs nothing.
+inline BestTwo across(BestTwo (&rows)[16]) {
+  auto const level = [](BestTwo a, BestTwo b, auto left, auto right) {
+    return better_of({left(a.first, b.first), left(a.second, b.second)}, {right(a.first, b.first), right(a.second, b.second)});
+  };
+  BestTwo eight[8], four[4], two[2];
+  for (int r = 0; r < 8; ++r)
+    eight[r] = level(
+        rows[r], rows[r + 8], [](__m512 a, __m512 b) { return _mm512_shuffle_f32x4(a, b, 0x44); },
+        [](__m512 a, __m512 b) { return _mm512_shuffle_f32x4(a, b, 0xee); });
+  for (int r = 0; r < 4; ++r)
+    four[r] = level(
+        eight[r], eight[r + 4], [](__m512 a, __m512 b) { return _mm512_shuffle_f32x4(a, b, 0x88); },
+        [](__m512 a, __m512 b) { return _mm512_shuffle_f32x4(a, b, 0xdd); });
+  auto const pd = [](__m512 x) { return _mm512_castps_pd(x); };
+  for (int r = 0; r < 2; ++r)
+    two[r] = level(
+        four[r], four[r + 2], [pd](__m512 a, __m512 b) { return _mm512_castpd_ps(_mm512_unpacklo_pd(pd(a), pd(b))); },
+        [pd](__m512 a, __m512 b) { return _mm512_castpd_ps(_mm512_unpackhi_pd(pd(a), pd(b))); });
+  BestTwo const one = level(
+      two[0], two[1], [](__m512 a, __m512 b) { return _mm512_shuffle_ps(a, b, _MM_SHUFFLE(2, 0, 2, 0)); },
+      [](__m512 a, __m512 b) { return _mm512_shuffle_ps(a, b, _MM_SHUFFLE(3, 1, 3, 1)); });
+  // Lanes now hold rows 0 2 1 3, 8 10 9 11, 4 6 5 7, 12 14 13 15.
+  __m512i const order = _mm512_setr_epi32(0, 2, 1, 3, 8, 10, 9, 11, 4, 6, 5, 7, 12, 14, 13, 15);
+  return {_mm512_permutexvar_ps(order, one.first), _mm512_permutexvar_ps(order, one.second)};
+}
+
 /// 16 x 16 elements of 32 bits: row r, element c <-> row c, element r.
 inline void transpose(__m512 (&r)[16]) {
   __m512 t[16];

@@ -37,6 +37,76 @@ struct Tile16 {
     static_assert(K <= most_k);
     __m512i words[16][2];
     unsigned const missed = experts <= 16 ? all_words(keys, stride, experts, words) : survivors<K>(keys, stride, experts, words);
+    best_ids<K>(words, ids);
+    return missed;
+  }
+
+  /// The same within the `kept` best of `groups` groups of consecutive keys. A group ranks by the sum of its `summed` best members, 1 or
+  /// 2 of them; equal groups: the lower one. Serves groups <= 16 and kept * summed >= K, where the smallest summed member of the kept
+  /// groups is a bound: at least K keys reach it. All rows are left to the row form otherwise.
+  template <int K>
+  static unsigned group_limited_top_k(float const* keys, Index stride, Index experts, Index groups, Index kept, Index summed,
+                                      std::int32_t (*ids)[16]) {
+    static_assert(K <= most_k);
+    if (groups > 16 || summed > 2 || kept * summed < K || experts > 0x7fffffff / 16) return 0xffff;
+    Index const size = experts / groups;
+    __m512 sum[16], least[16]; // of each group, one row a lane
+    for (Index g = 0; g < groups; ++g) group_scores(keys + g * size, stride, size, summed, sum[g], least[g]);
+
+    __m512i better[16]; // groups that rank before g
+    for (Index g = 0; g < groups; ++g) better[g] = _mm512_setzero_si512();
+    __m512i const one = _mm512_set1_epi32(1);
+    for (Index h = 0; h < groups; ++h)
+      for (Index g = h + 1; g < groups; ++g) {
+        __mmask16 const before = _mm512_cmp_ps_mask(sum[h], sum[g], _CMP_GE_OQ);
+        better[g] = _mm512_mask_add_epi32(better[g], before, better[g], one);
+        better[h] = _mm512_mask_add_epi32(better[h], __mmask16(~before), better[h], one);
+      }
+    unsigned missed = 0;
+    __m512 bound = _mm512_set1_ps(__builtin_inff());
+    __m512i chosen = _mm512_setzero_si512(); // a bit for each kept group
+    __m512 const lowest = _mm512_set1_ps(-__builtin_inff());
+    for (Index g = 0; g < groups; ++g) {
+      __mmask16 const keep = _mm512_cmplt_epi32_mask(better[g], _mm512_set1_epi32(int(kept)));
+      // Sums of -inf are told apart by NaN among the members, and a NaN sum comes of infinities: both are rare.
+      missed |= _mm512_cmp_ps_mask(sum[g], sum[g], _CMP_UNORD_Q) | _mm512_mask_cmp_ps_mask(keep, sum[g], lowest, _CMP_EQ_OQ);
+      bound = _mm512_mask_min_ps(bound, keep, least[g], bound);
+      chosen = _mm512_mask_or_epi32(chosen, keep, chosen, _mm512_set1_epi32(1 << g));
+    }
+    alignas(64) float bounds[16];
+    alignas(64) std::uint32_t kept_groups[16];
+    _mm512_store_ps(bounds, bound);
+    _mm512_store_si512(kept_groups, chosen);
+    Found found;
+    for (int r = 0; r < 16; ++r) {
+      std::int32_t count = 0;
+      if (!(missed >> r & 1))
+        for (std::uint32_t left = kept_groups[r]; left != 0; left &= left - 1) {
+          Index const first = Index(__builtin_ctz(left)) * size;
+          count = filter(keys + r * stride, first, first + size, bounds[r], found.indices[r], count);
+        }
+      found.counts[r] = count;
+    }
+    __m512i words[16][2];
+    missed |= found_words<K>(keys, stride, found, words);
+    best_ids<K>(words, ids);
+    return missed;
+  }
+
+  /// One element of each row.
+  static pack gather(float const* rows_of, Index stride, std::int32_t const (&column)[16]) {
+    __m512i const at = _mm512_add_epi32(row_offsets(stride), _mm512_loadu_si512(column));
+    return pack(typename pack::native(_mm512_i32gather_ps(at, rows_of, 4)));
+  }
+
+private:
+  /// Survivors of each row: how many there are, and the indices of the first 16.
+  struct Found {
+    alignas(64) std::int32_t indices[16][32]; // appending writes 16 past the 16th
+    alignas(64) std::int32_t counts[16];
+  };
+
+  template <int K> static void best_ids(__m512i const (&words)[16][2], std::int32_t (*ids)[16]) {
     __m512i best[2][K];
     for (int half = 0; half < 2; ++half) {
       __m512i column[16];
@@ -50,22 +120,15 @@ struct Tile16 {
                                                              _MM_SHUFFLE(2, 0, 2, 0)));
       _mm512_storeu_si512(ids[k], _mm512_sub_epi32(_mm512_set1_epi32(0x7fffffff), low));
     }
-    return missed;
   }
 
-  /// One element of each row.
-  static pack gather(float const* rows_of, Index stride, std::int32_t const (&column)[16]) {
-    __m512i const at = _mm512_add_epi32(row_offsets(stride), _mm512_loadu_si512(column));
-    return pack(typename pack::native(_mm512_i32gather_ps(at, rows_of, 4)));
-  }
-
-private:
   static __m512i row_offsets(Index stride) {
     return _mm512_mullo_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), _mm512_set1_epi32(int(stride)));
   }
   /// Rank words of one candidate of each row; rows outside `valid` get 0, below every candidate.
   static void to_words(__mmask16 valid, __m512 key, __m512i low, __m512i (&words)[2]) {
-    __m512i const bits = _mm512_castps_si512(_mm512_add_ps(key, _mm512_setzero_ps()));
+    __m512i const raw = _mm512_castps_si512(key);
+    __m512i const bits = _mm512_maskz_mov_epi32(_mm512_cmpneq_epi32_mask(raw, _mm512_set1_epi32(int(0x80000000u))), raw); // no -0
     __m512i const sign = _mm512_srai_epi32(bits, 31);
     // bits ^ (sign | 0x80000000): order_key of a number
     __m512i const high = _mm512_maskz_ternarylogic_epi32(valid, bits, sign, _mm512_set1_epi32(int(0x80000000u)), 0x1e);
@@ -109,13 +172,17 @@ private:
     alignas(64) float bounds[16];
     _mm512_store_ps(bounds, columns[K - 1]);
 
-    alignas(64) std::int32_t found[16][32];
-    alignas(64) std::int32_t counts[16];
-    for (int r = 0; r < 16; ++r) counts[r] = filter(keys + r * stride, experts, bounds[r], found[r]);
+    Found found;
+    for (int r = 0; r < 16; ++r) found.counts[r] = filter(keys + r * stride, 0, experts, bounds[r], found.indices[r], 0);
+    return found_words<K>(keys, stride, found, words);
+  }
 
-    __m512i const count = _mm512_load_si512(counts);
+  /// Rank words of the survivors. Returns the rows that have more of them than words, or fewer than K.
+  template <int K>
+  static unsigned found_words(float const* keys, Index stride, Found const& found, __m512i (&words)[16][2]) {
+    __m512i const count = _mm512_load_si512(found.counts);
     __m512i indices[16];
-    for (int r = 0; r < 16; ++r) indices[r] = _mm512_load_si512(found[r]);
+    for (int r = 0; r < 16; ++r) indices[r] = _mm512_load_si512(found.indices[r]);
     network::transpose(indices);
     __m512i const offsets = row_offsets(stride);
     for (int j = 0; j < 16; ++j) {
@@ -124,6 +191,25 @@ private:
       to_words(valid, key, _mm512_sub_epi32(_mm512_set1_epi32(0x7fffffff), indices[j]), words[j]);
     }
     return _mm512_cmpgt_epi32_mask(count, _mm512_set1_epi32(16)) | _mm512_cmplt_epi32_mask(count, _mm512_set1_epi32(K));
+  }
+
+  /// Of one group in each row: the sum of its `summed` best members, and the least of these. NaN members count as -inf.
+  static void group_scores(float const* keys, Index stride, Index size, Index summed, __m512& sum, __m512& least) {
+    network::BestTwo rows_of[16];
+    for (int r = 0; r < 16; ++r) {
+      float const* const row = keys + r * stride;
+      __m512 const none = _mm512_set1_ps(-__builtin_inff());
+      network::BestTwo two{none, none};
+      for (Index e = 0; e < size; e += 16) {
+        __m512 x = _mm512_mask_loadu_ps(none, tail(size - e), row + e);
+        x = _mm512_max_ps(x, none); // a NaN first operand gives the second
+        two = {_mm512_max_ps(x, two.first), _mm512_max_ps(_mm512_min_ps(x, two.first), two.second)};
+      }
+      rows_of[r] = two;
+    }
+    network::BestTwo const best = network::across(rows_of);
+    sum = summed == 2 ? _mm512_add_ps(best.first, best.second) : best.first;
+    least = summed == 2 ? best.second : best.first;
   }
 
   /// Maxima of the 16 columns of a row; NaN is passed over (max_ps gives its second operand then).
@@ -141,18 +227,17 @@ private:
   }
   static __mmask16 tail(Index left) { return left >= 16 ? __mmask16(0xffff) : __mmask16((1u << left) - 1); }
 
-  /// Indices of the keys that reach the bound, in order: how many there are, of which the first 16 are in found.
-  static std::int32_t filter(float const* row, Index experts, float bound, std::int32_t* found) {
+  /// Appends the indices in [first, last) whose keys reach the bound to `count` found ones, of which 16 are kept. Returns the new count.
+  static std::int32_t filter(float const* row, Index first, Index last, float bound, std::int32_t* found, std::int32_t count) {
     __m512 const b = _mm512_set1_ps(bound);
-    std::int32_t count = 0;
-    for (Index e = 0; e < experts; e += 64) {
+    for (Index e = first; e < last; e += 64) {
       std::uint64_t mask = 0;
-      if (e + 64 <= experts) {
+      if (e + 64 <= last) {
         for (int c = 0; c < 4; ++c)
           mask |= std::uint64_t(_mm512_cmp_ps_mask(_mm512_loadu_ps(row + e + 16 * c), b, _CMP_GE_OQ)) << (16 * c);
       } else {
-        for (Index c = e; c < experts; c += 16) {
-          __mmask16 const here = tail(experts - c);
+        for (Index c = e; c < last; c += 16) {
+          __mmask16 const here = tail(last - c);
           mask |= std::uint64_t(_mm512_mask_cmp_ps_mask(here, _mm512_maskz_loadu_ps(here, row + c), b, _CMP_GE_OQ)) << (c - e);
         }
       }

@@ -77,24 +77,25 @@ template <class Selection, class Gate, class Needs, class Logit, class Memory> s
   /// Tile::rows rows from `first` on, through the same arithmetic with one row a lane; rows that the selection leaves, and tiles with
   /// padding, go through the row form.
   template <class Tile>
-    requires(std::same_as<real, float> && requires(Selection s) { s.choose_tile(Tile{}, nullptr, Index{}, Index{}, nullptr); })
+    requires(std::same_as<real, float> && requires(Selection const& s) { s.choose_tile(Tile{}, nullptr, Index{}, Index{}, nullptr); })
   void tile(Tile, std::byte* memory, Index worker, Index first) const {
     constexpr Index top_k = Selection::top_k, rows = Tile::rows;
     using Pack = typename Tile::pack;
     typename Tile::lanes const lanes;
     auto const row_form = [&](Index r) { (*this)(lanes, memory, worker, first + r); };
+    bool const biased = !options.bias.empty();
+    bool by_rows = Selection::needs_scores && !biased; // keys and group scores are then two numbers
     if (!options.padding.empty())
-      for (Index r = 0; r < rows; ++r)
-        if (options.padding[first + r] != 0) {
-          for (Index all = 0; all < rows; ++all) row_form(all);
-          return;
-        }
+      for (Index r = 0; r < rows; ++r) by_rows |= options.padding[first + r] != 0;
+    if (by_rows) {
+      for (Index r = 0; r < rows; ++r) row_form(r);
+      return;
+    }
 
     Index const experts = logits.cols();
     auto const x = [&](Index r) { return LogitRow<Logit>{logits.row(first + r)}; };
     using Row = decltype(gate.template open<float>(lanes, x(0), experts));
     Row opened[std::size_t(rows)];
-    bool const biased = !options.bias.empty();
     if (biased || gate.weights_read_row(top_k))
       for (Index r = 0; r < rows; ++r) opened[r] = gate.template open<float>(lanes, x(r), experts);
 

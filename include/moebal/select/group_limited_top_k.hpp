@@ -57,6 +57,16 @@ template <int K> struct GroupLimitedTopK {
     return top_k;
   }
 
+  /// The same for a tile of rows whose keys are score + bias, as in TopK.
+  template <class Tile>
+    requires(K <= Tile::most_k)
+  unsigned choose_tile(Tile, float const* keys, Index stride, Index experts, std::int32_t (*ids)[Tile::rows]) const {
+    if (kept >= groups) return Tile::template top_k<K>(keys, stride, experts, ids);
+    Index const size = experts / groups;
+    Index const summed = score == GroupScore::Max ? 1 : (sum_of < size ? sum_of : size);
+    return Tile::template group_limited_top_k<K>(keys, stride, experts, groups, kept, summed, ids);
+  }
+
 private:
   template <class Real, class Lanes>
   MOEBAL_FN rank_word_t<Real> group_word(Lanes lanes, select::Candidates<Real> row, Index g, Index size) const {
