@@ -65,7 +65,9 @@ public:
   /// double.
   Balancer(Scope, Rule rule, BalancerShape shape, Comm comm = Comm{}, std::type_identity<Real> = {})
       : rules_(rule), shape_(checked(shape)), comm_(std::move(comm)), step_(shape.experts),
-        bias_(has_bias ? std::size_t(shape.experts) : 0), steps_of_rule_(bias_.size()) {}
+        bias_(has_bias ? std::size_t(shape.experts) : 0, Traits::initial_bias), moved_(bias_.size()) {
+    start_rules();
+  }
 
   BalancerShape shape() const { return shape_; }
   RuleSet const& rules() const { return rules_; }
@@ -108,8 +110,7 @@ public:
     if constexpr (!has_loss) return terms_.view();
     for (Index w = 0; w < step_.windows(g); ++w) {
       auto const wide = window(g, w);
-      rules_.each([&]<class R>(R const& rule) {
-        detail::window_of<R> const narrow(wide);
+      each_rule(wide, states_.data(), [&]<class R>(R const& rule, detail::window_of<R> const& narrow, float*) {
         if constexpr (loss_rule<R>) terms_.loss += rule.value(narrow);
         if (w >= sequences) return;
         if constexpr (score_rule<R>)
@@ -141,19 +142,21 @@ public:
     double const rank_factor = Scope::over_ranks ? (mean ? ranks : 1.0) : (mean ? 1.0 : 1.0 / ranks);
     double const weight = tokens == 0 ? 0 : rank_factor / (double(tokens) * parts * double(by_sum ? 1 : micro_batches));
     double const share = 1.0 / (parts * double(micro_batches) * (mean ? 1.0 : ranks));
-    return {shape_.top_k, step_.scores(g, w), step_.loads(g, w), weight, share, 1.0 / stats::score_one<Real>};
+    Window<needs, pooled> window(shape_.top_k, step_.scores(g, w), step_.loads(g, w), weight, share,
+                                 1.0 / stats::score_one<Real>);
+    return window.at_step(steps_);
   }
 
-  /// Closes the step: bias rules move the bias by one window, the same on all ranks: the whole step at GlobalBatch;
-  /// rank 0's first micro-batch (or its first sequence) at the narrower scopes without accumulation, all of its
-  /// micro-batches with. rate_scale multiplies the steps of the bias: an annealing schedule is a function of the
-  /// caller's. Collective where a bias rule runs at a scope narrower than GlobalBatch.
+  /// Closes the step: stateful rules move their state and bias rules the bias by one window, the same on all ranks:
+  /// the whole step at GlobalBatch; rank 0's first micro-batch (or its first sequence) at the narrower scopes without
+  /// accumulation, all of its micro-batches with. rate_scale multiplies the steps of the bias (see also Annealed).
+  /// Collective where a bias rule or a stateful rule runs at a scope narrower than GlobalBatch.
   void end_step(float rate_scale = 1) {
     require_open("end_step");
     if (step_.observed() != step_.micro_batches())
       detail::refuse<StateError>("end_step: observed micro-batches", std::to_string(step_.micro_batches()),
                                  std::to_string(step_.observed()));
-    if constexpr (has_bias) move_bias(rate_scale);
+    if constexpr (has_bias || Traits::has_state) move(rate_scale);
     step_.close();
     ++steps_;
   }
@@ -175,8 +178,8 @@ public:
   /// Steps that were closed by end_step.
   std::int64_t steps() const { return steps_; }
 
-  /// Writes bias, step count, sizes and names, with a checksum (balance/state.hpp); several balancers may follow one
-  /// another in one stream. Coefficients and rates are not state. Not in an open step.
+  /// Writes bias, state of the rules, step count, sizes and names, with a checksum (balance/state.hpp); several
+  /// balancers may follow one another in one stream. Coefficients and rates are not state. Not in an open step.
   void save(std::ostream& out) const {
     require_closed("save");
     detail::write_state(out, state());
@@ -186,7 +189,9 @@ public:
   void restore(std::istream& in) {
     require_closed("restore");
     auto read = detail::read_state(in, state());
-    std::copy(read.bias.begin(), read.bias.end(), bias_.begin());
+    auto const states = read.numbers.begin() + std::ptrdiff_t(bias_.size());
+    std::copy(read.numbers.begin(), states, bias_.begin());
+    std::copy(states, read.numbers.end(), states_.begin());
     steps_ = read.steps;
   }
 
@@ -216,21 +221,44 @@ private:
     return [this](VectorView<std::int64_t> values) { comm_.all_reduce_sum(values); };
   }
 
-  void move_bias(float rate_scale) {
-    auto const loads = step_.bias_loads(comm_.rank() == 0, sum_over_ranks());
-    Window<needs, pooled> const wide(shape_.top_k, step_.no_scores(), loads, 0, 0, 1.0 / stats::score_one<Real>);
+  /// f(rule, its window of `wide` with its state, its state) for each rule; states: those of all rules, in order.
+  template <class F> void each_rule(Window<needs, pooled> const& wide, float* states, F const& f) const {
     rules_.each([&]<class R>(R const& rule) {
-      if constexpr (bias_rule<R>) {
-        detail::window_of<R> const narrow(wide);
-        double sum = 0;
-        for (Index e = 0; e < shape_.experts; ++e) sum += steps_of_rule_[std::size_t(e)] = rule.step(narrow, e);
-        bool centre = false;
-        if constexpr (requires { rule.centring; }) centre = rule.centring == Centring::Mean;
-        float const mean = centre ? float(sum / double(shape_.experts)) : 0;
-        for (std::size_t e = 0; e < bias_.size(); ++e)
-          bias_[e] = std::fma(rate_scale, steps_of_rule_[e] - mean, bias_[e]);
-      }
+      detail::window_of<R> narrow(wide);
+      f(rule, narrow.with_state(states), states);
+      states += detail::state_size_of<R>(shape_.experts);
     });
+  }
+  void start_rules() {
+    rules_.each([&]<class R>(R const& rule) {
+      std::size_t const first = states_.size();
+      Index const size = detail::state_size_of<R>(shape_.experts);
+      states_.resize(first + std::size_t(size));
+      if constexpr (requires { rule.check(shape_.experts); }) rule.check(shape_.experts);
+      if constexpr (stateful_rule<R>) rule.start(VectorView<float>(states_.data() + first, size));
+    });
+  }
+
+  void move(float rate_scale) {
+    auto const loads = step_.bias_loads(comm_.rank() == 0, sum_over_ranks());
+    Window<needs, pooled> wide(shape_.top_k, step_.no_scores(), loads, 0, 0, 1.0 / stats::score_one<Real>);
+    each_rule(wide.at_step(steps_), states_.data(),
+              [&]<class R>(R const& rule, detail::window_of<R> const& narrow, float* state) {
+                if constexpr (stateful_rule<R>)
+                  rule.advance(narrow, VectorView<float>(state, detail::state_size_of<R>(shape_.experts)));
+                if constexpr (move_rule<R>) {
+                  rule.move(narrow, VectorView<float const>(bias_), VectorView<float>(moved_));
+                  for (std::size_t e = 0; e < bias_.size(); ++e)
+                    bias_[e] = rate_scale == 1 ? moved_[e] : std::fma(rate_scale, moved_[e] - bias_[e], bias_[e]);
+                } else if constexpr (step_rule<R>) {
+                  double sum = 0;
+                  for (Index e = 0; e < shape_.experts; ++e) sum += moved_[std::size_t(e)] = rule.step(narrow, e);
+                  bool const centre = detail::centring_of(rule) == Centring::Mean;
+                  float const mean = centre ? float(sum / double(shape_.experts)) : 0;
+                  for (std::size_t e = 0; e < bias_.size(); ++e)
+                    bias_[e] = std::fma(rate_scale, moved_[e] - mean, bias_[e]);
+                }
+              });
   }
 
   detail::BalancerState state() const {
@@ -238,7 +266,9 @@ private:
                                                    : Scope::accumulate == Accumulate::Running ? ",running"
                                                                                               : ",two_pass");
     rules_.each([&](auto const& rule) { name.append("+").append(rule.name); });
-    return {name, shape_.experts, shape_.top_k, steps_, bias_};
+    std::vector<float> numbers = bias_;
+    numbers.insert(numbers.end(), states_.begin(), states_.end());
+    return {name, shape_.experts, shape_.top_k, steps_, numbers};
   }
 
   RuleSet rules_;
@@ -246,8 +276,9 @@ private:
   [[no_unique_address]] Comm comm_;
   Record step_;
   detail::TermsBuffer<Real> terms_;
-  std::vector<float> bias_;          // [E] or empty
-  std::vector<float> steps_of_rule_; // [E] or empty
+  std::vector<float> bias_;   // [E] or empty
+  std::vector<float> moved_;  // [E] or empty: what one rule answered
+  std::vector<float> states_; // of the stateful rules, in order
   std::int64_t steps_ = 0;
 };
 

@@ -5,10 +5,6 @@
 
 namespace moebal {
 
-/// Whether the balancer takes the mean over the experts off the steps of a bias rule, so that the bias stays around
-/// zero.
-enum class Centring { None, Mean };
-
 /// Loss-free balancing: the bias of an expert with fewer tokens than the mean grows by `rate`, with more it falls,
 /// with the mean it stays (2408.15664 Algorithm 1). Compared in integers: sign(sum of the counts - E * count).
 /// Centring::Mean as in torchtitan.

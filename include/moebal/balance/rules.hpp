@@ -31,12 +31,8 @@ template <class... R> Rules(R...) -> Rules<R...>;
 
 namespace detail {
 /// One rule or several, seen as several.
-template <class R> struct AsRules {
-  using type = Rules<R>;
-};
-template <class... R> struct AsRules<Rules<R...>> {
-  using type = Rules<R...>;
-};
+template <class R> struct AsRules { using type = Rules<R>; };
+template <class... R> struct AsRules<Rules<R...>> { using type = Rules<R...>; };
 template <class R> using as_rules_t = typename AsRules<R>::type;
 
 /// What the balancer must know about Rules<...> as a whole.
@@ -45,6 +41,8 @@ template <> struct Traits<Rules<>> {
   using needs = stats::None;
   using pooled = stats::None;
   static constexpr bool has_loss = false, has_slopes = false, has_z_slopes = false, has_bias = false;
+  static constexpr bool has_state = false;
+  static constexpr float initial_bias = 0;
 };
 template <class Head, class... Rest> struct Traits<Rules<Head, Rest...>> {
   using Tail = Traits<Rules<Rest...>>;
@@ -54,6 +52,10 @@ template <class Head, class... Rest> struct Traits<Rules<Head, Rest...>> {
   static constexpr bool has_slopes = score_rule<Head> || Tail::has_slopes;
   static constexpr bool has_z_slopes = square_rule<Head> || Tail::has_z_slopes;
   static constexpr bool has_bias = bias_rule<Head> || Tail::has_bias;
+  static constexpr bool has_state = stateful_rule<Head> || Tail::has_state;
+  static constexpr float initial_bias = bias_rule<Head> ? initial_bias_of<Head>() : Tail::initial_bias;
+  static_assert(!bias_rule<Head> || !Tail::has_bias || initial_bias_of<Head>() == Tail::initial_bias,
+                "moebal: one of these rules adds the bias to the scores and another multiplies by it");
 };
 } // namespace detail
 

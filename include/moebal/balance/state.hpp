@@ -2,8 +2,9 @@
 #pragma once
 
 // A balancer's state in a stream: little endian, and the same bytes for the same state on every machine.
-//   "moebal-B" | u32 version | u32 bytes of name | i64 experts | i64 top_k | i64 steps | i64 biases
-//   | name | biases x fp32 | u64 FNV-1a of everything before
+//   "moebal-B" | u32 version | u32 bytes of name | i64 experts | i64 top_k | i64 steps | i64 numbers
+//   | name | numbers x fp32 | u64 FNV-1a of everything before
+// The numbers are the bias (E or 0), then the state of each stateful rule in the order of the rules.
 
 #include "../core/errors.hpp"
 #include "../core/ids.hpp"
@@ -22,7 +23,7 @@ struct BalancerState {
   Index experts = 0;
   Index top_k = 0;
   std::int64_t steps = 0;
-  std::vector<float> bias;
+  std::vector<float> numbers;
 };
 
 inline constexpr std::string_view state_magic = "moebal-B";
@@ -67,10 +68,10 @@ inline void write_state(std::ostream& out, BalancerState const& state) {
   bytes.put(state_magic);
   bytes.put_number(state_version);
   bytes.put_number(std::uint32_t(state.name.size()));
-  for (std::int64_t const n : {state.experts, state.top_k, Index(state.steps), Index(state.bias.size())})
+  for (std::int64_t const n : {state.experts, state.top_k, Index(state.steps), Index(state.numbers.size())})
     bytes.put_number(n);
   bytes.put(state.name);
-  for (float const b : state.bias) bytes.put_number(std::bit_cast<std::uint32_t>(b));
+  for (float const b : state.numbers) bytes.put_number(std::bit_cast<std::uint32_t>(b));
   bytes.put_number(bytes.checksum());
   out.write(bytes.bytes().data(), std::streamsize(bytes.bytes().size()));
   if (!out)
@@ -100,12 +101,13 @@ inline BalancerState read_state(std::istream& in, BalancerState const& mine) {
     refuse<StateError>("restore: bytes of the balancer's name", "at most 4096", std::to_string(name_bytes));
   std::size_t const name_at = bytes.get(in, name_bytes);
   require_state("scope and rules", mine.name, bytes.text(name_at, name_bytes));
-  require_state("biases", std::int64_t(mine.bias.size()), bytes.number<std::int64_t>(at + 32));
+  require_state("biases and numbers of the rules", std::int64_t(mine.numbers.size()),
+                bytes.number<std::int64_t>(at + 32));
 
-  BalancerState read{mine.name, mine.experts, mine.top_k, bytes.number<std::int64_t>(at + 24), mine.bias};
-  std::size_t const bias_at = bytes.get(in, 4 * read.bias.size());
-  for (std::size_t e = 0; e < read.bias.size(); ++e)
-    read.bias[e] = std::bit_cast<float>(bytes.number<std::uint32_t>(bias_at + 4 * e));
+  BalancerState read{mine.name, mine.experts, mine.top_k, bytes.number<std::int64_t>(at + 24), mine.numbers};
+  std::size_t const numbers_at = bytes.get(in, 4 * read.numbers.size());
+  for (std::size_t i = 0; i < read.numbers.size(); ++i)
+    read.numbers[i] = std::bit_cast<float>(bytes.number<std::uint32_t>(numbers_at + 4 * i));
   std::uint64_t const computed = bytes.checksum();
   std::uint64_t const stored = bytes.number<std::uint64_t>(bytes.get(in, 8));
   if (computed != stored) refuse<StateError>("restore: checksum", std::to_string(stored), std::to_string(computed));

@@ -40,17 +40,16 @@ public:
   Window(Index top_k, LoadView<Needs> scores, LoadView<Pool> loads, double token_weight, double share,
          double score_unit)
       : experts_(scores.experts()), top_k_(top_k), load_tokens_(loads.tokens()), score_tokens_(scores.tokens()),
-        token_weight_(token_weight), share_(share), score_unit_(score_unit),
-        scores_{scores.template get<Needed>().data()...}, loads_{loads.template get<Pooled>().data()...},
-        totals_{sum_of(loads.template get<Pooled>())...} {}
+        token_weight_(token_weight), share_(share),
+        score_unit_(score_unit), scores_{scores.template get<Needed>().data()...},
+        loads_{loads.template get<Pooled>().data()...}, totals_{sum_of(loads.template get<Pooled>())...} {}
   /// From the window of several rules: what one of them named.
   template <class WiderNeeds, class WiderPool>
-    requires(!std::same_as<Window<WiderNeeds, WiderPool>, Window> && (WiderNeeds::template has<Needed> && ...) &&
-             (WiderPool::template has<Pooled> && ...))
-  MOEBAL_FN Window(Window<WiderNeeds, WiderPool> const& wide)
+  requires(!std::same_as<Window<WiderNeeds, WiderPool>, Window> && (WiderNeeds::template has<Needed> && ...) &&
+           (WiderPool::template has<Pooled> && ...)) MOEBAL_FN Window(Window<WiderNeeds, WiderPool> const& wide)
       : experts_(wide.experts()), top_k_(wide.top_k()), load_tokens_(wide.load_tokens()),
         score_tokens_(wide.score_tokens()), token_weight_(wide.token_weight()), share_(wide.share()),
-        score_unit_(wide.score_unit()), scores_{wide.template score_data<Needed>()...},
+        score_unit_(wide.score_unit()), step_(wide.step()), scores_{wide.template score_data<Needed>()...},
         loads_{wide.template load_data<Pooled>()...}, totals_{wide.template load_total<Pooled>()...} {}
 
   MOEBAL_FN Index experts() const { return experts_; } // E
@@ -85,17 +84,26 @@ public:
   MOEBAL_FN double token_weight() const { return token_weight_; }
   /// For a loss that is not a sum over the tokens of the score window: the part of it that this score window reports.
   MOEBAL_FN double share() const { return share_; }
+  /// Steps that the balancer has closed before this one: what a schedule is a function of.
+  MOEBAL_FN std::int64_t step() const { return step_; }
+  /// Element i of the rule's own state (stateful_rule).
+  MOEBAL_FN float state(Index i) const { return state_[i]; }
+  MOEBAL_FN Window& at_step(std::int64_t step) {
+    step_ = step;
+    return *this;
+  }
+  MOEBAL_FN Window& with_state(float const* state) {
+    state_ = state;
+    return *this;
+  }
+
   /// Value of 1 in a score sum as it is stored.
   MOEBAL_FN double score_unit() const { return score_unit_; }
 
   template <class S>
-    requires(Pool::template has<S>)
-  MOEBAL_FN std::int64_t const* load_data() const {
-    return loads_[load_place<S>()];
-  }
+  requires(Pool::template has<S>) MOEBAL_FN std::int64_t const* load_data() const { return loads_[load_place<S>()]; }
   template <class S>
-    requires(Needs::template has<S>)
-  MOEBAL_FN std::int64_t const* score_data() const {
+  requires(Needs::template has<S>) MOEBAL_FN std::int64_t const* score_data() const {
     return scores_[detail::place_of<S, Needed...>()];
   }
 
@@ -114,6 +122,8 @@ private:
   double token_weight_ = 0;
   double share_ = 0;
   double score_unit_ = 0;
+  std::int64_t step_ = 0;
+  float const* state_ = nullptr;
   std::int64_t const* scores_[sizeof...(Needed) + 1] = {};
   std::int64_t const* loads_[sizeof...(Pooled) + 1] = {};
   std::int64_t totals_[sizeof...(Pooled) + 1] = {};
