@@ -30,16 +30,16 @@ void expect(bool holds, char const* what) {
   std::abort();
 }
 
-/// The fuzzer's bytes, then zeros.
+/// The fuzzer's bytes, again and again.
 class Bytes {
 public:
-  Bytes(std::uint8_t const* data, std::size_t size) : data_(data), left_(size) {}
+  Bytes(std::uint8_t const* data, std::size_t size) : data_(data), size_(size) {}
   template <class T> T take() {
-    T value{};
-    std::size_t const n = std::min(sizeof(T), left_);
-    std::memcpy(static_cast<void*>(&value), data_, n);
-    data_ += n;
-    left_ -= n;
+    unsigned char bytes[sizeof(T)] = {};
+    for (unsigned char& b : bytes)
+      if (size_ > 0) b = data_[at_++ % size_];
+    T value;
+    std::memcpy(static_cast<void*>(&value), bytes, sizeof(T));
     return value;
   }
   Index below(Index n) { return take<std::uint8_t>() % n; }
@@ -51,7 +51,7 @@ public:
 
 private:
   std::uint8_t const* data_;
-  std::size_t left_;
+  std::size_t size_, at_ = 0;
 };
 
 Eigen::ThreadPool& pool() {
@@ -161,7 +161,7 @@ template <class Logit, class Selection, class Gate> void run(Bytes& in, Selectio
 
 template <class Logit> void with_logits(Bytes& in) {
   Index const shape = in.take<std::uint8_t>();
-  Index const tokens = in.below(10);
+  Index const tokens = in.below(40); // more than two tiles of rows
   auto const gate = in.take<std::uint8_t>();
   auto const options = [&]<class G>(G g) {
     g.normalise = gate & 8 ? Normalise::OverChosen : Normalise::None;

@@ -9,13 +9,15 @@
 
 namespace moebal {
 
-/// Unsigned integer that orders like x: NaN is 0, then -inf, ..., +inf; -0 equals +0.
+/// Unsigned integer that orders like x: NaN is 0, then -inf, ..., +inf; -0 equals +0. Made of the bits alone, so that denormal keys
+/// rank alike where the processor flushes them to zero.
 template <class V> MOEBAL_FN inline auto order_key(V x) {
   using O = math::Ops<V>;
   using K = math::Ieee<math::real_of<V>>;
   using Bits = typename O::bits;
-  Bits const bits = O::to_bits(x + math::splat<V>(0)); // -0 + 0 is +0
   Bits const sign = Bits{} + K::sign;
+  Bits const raw = O::to_bits(x);
+  Bits const bits = O::select(raw != sign, raw, Bits{}); // -0 becomes +0
   Bits const key = O::select((bits & sign) != Bits{}, ~bits, bits | sign);
   return O::select(math::is_nan(x), Bits{}, key);
 }
