@@ -155,6 +155,8 @@ BOOST_AUTO_TEST_CASE(dense_types_are_views) {
   BOOST_TEST(block(2, 2) == 9);
   Eigen::VectorXf v = Eigen::VectorXf::LinSpaced(6, 0, 5);
   BOOST_TEST((VectorView<float>(v).size() == 6 && VectorView<float>(v)[4] == 4));
+  BOOST_TEST(as_vector(v.segment(2, 3))[0] == 2);
+  BOOST_TEST(as_vector(v.head(2)).size() == 2);
   Eigen::RowVectorXf const r = v.transpose();
   BOOST_TEST((VectorView<float const>(r).size() == 6));
   Eigen::Matrix<float, 3, 4, Eigen::RowMajor> fixed;

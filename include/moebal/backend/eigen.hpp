@@ -25,7 +25,9 @@ template <> struct EigenElement<Eigen::half> {
 
 /// Matrices, vectors, maps and blocks whose elements lie in memory with an inner stride of 1.
 template <class X>
-  requires std::derived_from<X, Eigen::DenseBase<X>> && requires(X& x) {
+  requires requires(X& x) { // not DenseBase<X>: the base of a segment of a vector is that of a block
+    typename X::Scalar;
+    X::InnerStrideAtCompileTime;
     x.data();
     x.outerStride();
   }
