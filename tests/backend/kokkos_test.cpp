@@ -6,6 +6,8 @@
 
 #include <moebal/backend/kokkos.hpp>
 
+#include <algorithm>
+
 using namespace backend_test;
 
 namespace {
@@ -41,10 +43,11 @@ BOOST_AUTO_TEST_CASE(nothing_is_allocated) {
     Routing<> routing(T, 8);
     Load<All> load(1, E);
     Plan plan(T, 8, E, T * 8);
-    Workspace workspace(std::max(router.template workspace_bytes<All>(exec, T, E), plan_workspace_bytes(exec, PlanPolicy<>{}, T, 8, E)));
+    Workspace workspace(std::max(router.template workspace_bytes<All>(exec, T, E),
+                                 plan_workspace_bytes(exec, PlanPolicy<>{}, T, 8, E)));
     auto const work = [&] {
-      router.template route_into<All>(exec, moebal_test::matrix(logits, T, E), RowOptions<>{.bias = bias}, routing.view(), load.view(),
-                                      WorkspaceView<>(workspace));
+      router.template route_into<All>(exec, moebal_test::matrix(logits, T, E), RowOptions<>{.bias = bias},
+                                      routing.view(), load.view(), WorkspaceView<>(workspace));
       group_into(exec, E, routing.expert_ids(), plan.target(), WorkspaceView<>(workspace));
     };
     work(); // Kokkos makes room for its own scratch, and the names of regions are made
@@ -53,6 +56,21 @@ BOOST_AUTO_TEST_CASE(nothing_is_allocated) {
     BOOST_TEST(moebal_test::allocations() - before == 0);
     BOOST_TEST(load.get<stats::Counts>().size() == E);
   });
+}
+
+BOOST_AUTO_TEST_CASE(regions_have_the_names_of_the_api) {
+  static std::vector<std::string> names;
+  names.clear();
+  namespace tools = Kokkos::Tools::Experimental;
+  tools::set_begin_parallel_for_callback(
+      [](char const* name, std::uint32_t, std::uint64_t*) { names.emplace_back(name); });
+  Index const T = 7, E = 9;
+  auto const logits = moebal_test::logits_of(Kind::Bell, T, E);
+  auto const routed = Router{TopK<8>{}, Sigmoid{}}.route_with<All>(KokkosExec{}, moebal_test::matrix(logits, T, E));
+  tools::set_begin_parallel_for_callback(nullptr);
+  BOOST_TEST(routed.second.tokens() == T);
+  for (char const* const name : {"moebal::fill", "moebal::Router::route", "moebal::reduce_columns"})
+    BOOST_TEST(std::count(names.begin(), names.end(), name) == 1, name);
 }
 
 BOOST_AUTO_TEST_CASE(views) {
@@ -88,7 +106,8 @@ BOOST_AUTO_TEST_CASE(views) {
   // One column: a vector whose elements lie apart.
   auto const column = Kokkos::subview(z, Kokkos::ALL, 3);
   BOOST_CHECK_EXCEPTION(as_vector(column), ShapeError, [](ShapeError const& e) {
-    return std::string(e.what()).find("stride between the elements of a row of this Kokkos::View: needed 1") != std::string::npos;
+    return std::string(e.what()).find("stride between the elements of a row of this Kokkos::View: needed 1") !=
+           std::string::npos;
   });
 
   static_assert(!ViewTraits<Kokkos::View<float**, Kokkos::LayoutLeft, Kokkos::HostSpace>>::row_major);

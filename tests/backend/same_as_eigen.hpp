@@ -21,6 +21,7 @@
 #include <moebal/stats/log_sum_exp_squares.hpp>
 #include <moebal/stats/score_sums.hpp>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -29,8 +30,8 @@ namespace backend_test {
 using namespace moebal;
 using moebal_test::Kind;
 
-using All = stats::List<stats::Counts, stats::FirstChoiceCounts, stats::UnbiasedCounts, stats::UnbiasedFirstChoiceCounts,
-                        stats::ScoreSums, stats::LogSumExpSquares>;
+using All = stats::List<stats::Counts, stats::FirstChoiceCounts, stats::UnbiasedCounts,
+                        stats::UnbiasedFirstChoiceCounts, stats::ScoreSums, stats::LogSumExpSquares>;
 
 /// Everything that a layer made, by name, as bits. Every NaN is the same NaN.
 class Record {
@@ -48,7 +49,9 @@ public:
     names_.push_back(std::move(name));
     parts_.push_back(std::move(bits));
   }
-  template <class R> void add(std::string name, R const& range) { add(std::move(name), range.data(), Index(range.size())); }
+  template <class R> void add(std::string name, R const& range) {
+    add(std::move(name), range.data(), Index(range.size()));
+  }
 
   /// The name and place of the first difference, or an empty text.
   std::string difference(Record const& other) const {
@@ -97,7 +100,8 @@ void record_plan(Record& record, std::string const& name, Exec const& exec, Plan
                     at(kept, tokens, plan.top_k()));
   gather_into(exec, aligned.plan.view(), in, at(rows, slots, width));
   scatter_into(exec, Scatter::Sum, aligned.plan.view(), at(rows, slots, width), at(back, tokens, width));
-  combine_into(exec, aligned.plan.view(), at(rows, slots, width), at(kept, tokens, plan.top_k()), at(out, tokens, width));
+  combine_into(exec, aligned.plan.view(), at(rows, slots, width), at(kept, tokens, plan.top_k()),
+               at(out, tokens, width));
   combine_backward_into(exec, aligned.plan.view(), at(rows, slots, width), at(kept, tokens, plan.top_k()), in,
                         at(d_rows, slots, width), at(d_weights, tokens, plan.top_k()));
   record.add(name + " kept weights", kept);
@@ -137,16 +141,19 @@ Record layer(Exec const& exec, Router<Selection, Gate> const& router, Batch batc
   auto const z_slopes = moebal_test::logits_of<Real>(Kind::Bell, 1, S, 4);
   std::vector<Real> d_logits(std::size_t(T * E), Real(99));
   Workspace workspace(router.template workspace_bytes<stats::None, Logit>(exec, T, E, S));
-  router.backward_into(exec, z, options.view(), MatrixView<ExpertId const>(routing.expert_ids()),
-                       RouterGradient<Real>{moebal_test::matrix(d_weights, T, K), moebal_test::matrix(slopes, S, E), z_slopes},
-                       MatrixView<Real>(d_logits.data(), T, E), WorkspaceView<>(workspace));
+  router.backward_into(
+      exec, z, options.view(), MatrixView<ExpertId const>(routing.expert_ids()),
+      RouterGradient<Real>{moebal_test::matrix(d_weights, T, K), moebal_test::matrix(slopes, S, E), z_slopes},
+      MatrixView<Real>(d_logits.data(), T, E), WorkspaceView<>(workspace));
   record.add("d_logits", d_logits);
 
   record_plan(record, "dropless", exec, PlanPolicy<>{}, E, routing);
-  record_plan(record, "by position", exec, PlanPolicy<DropByPosition<>>{.drop = {}, .capacity = capacities::megatron(1)}, E, routing);
-  record_plan(record, "by probability",
-              exec, PlanPolicy<DropByProbability>{.drop = {}, .capacity = capacities::megatron(1), .order = SlotOrder::Priority}, E,
-              routing);
+  record_plan(record, "by position", exec,
+              PlanPolicy<DropByPosition<>>{.drop = {}, .capacity = capacities::megatron(1)}, E, routing);
+  record_plan(
+      record, "by probability", exec,
+      PlanPolicy<DropByProbability>{.drop = {}, .capacity = capacities::megatron(1), .order = SlotOrder::Priority}, E,
+      routing);
   return record;
 }
 
@@ -155,8 +162,9 @@ void same_layer(Exec const& exec, Router<Selection, Gate> const& router, Batch b
   Record const expected = layer<Logit>(EigenExec{}, router, batch);
   Record const had = layer<Logit>(exec, router, batch);
   BOOST_TEST(expected.values() > 0u);
-  BOOST_TEST(had.difference(expected) == "", had.difference(expected) << " for " << moebal_test::name_of(batch.kind) << ", T = "
-                                                                      << batch.tokens << ", E = " << batch.experts);
+  BOOST_TEST(had.difference(expected) == "", had.difference(expected)
+                                                 << " for " << moebal_test::name_of(batch.kind)
+                                                 << ", T = " << batch.tokens << ", E = " << batch.experts);
 }
 
 /// Every router of the slice in every shape. The large batches once each.
@@ -192,19 +200,20 @@ struct MarkOnce {
 };
 struct MarkRow {
   using real = float;
-  std::int64_t* seen;     // [n]
-  std::int64_t* rows_of;  // [workers]
+  std::int64_t* seen;    // [n]
+  std::int64_t* rows_of; // [workers]
+  std::int64_t* at;      // [workers] address of the scratch
   Index workers;
   std::size_t bytes;
   template <class Lanes> MOEBAL_FN void operator()(Lanes lanes, std::byte* scratch, Index worker, Index row) const {
     bool const lawful = worker >= 0 && worker < workers && reinterpret_cast<std::uintptr_t>(scratch) % 64 == 0;
-    lanes.once([=, *this] {
-      seen[row] += lawful ? row + 1 : 0;
-      rows_of[worker] += 1;
-    });
+    auto const self = *this;
     lanes.each_one(Index(bytes), [=](Index i) { scratch[i] = std::byte(row); });
-    lanes.once([=, *this] { // a scratch that two workers share is overwritten by now, or at some other time
-      for (std::size_t i = 0; i < bytes; ++i) seen[row] += scratch[i] != std::byte(row);
+    lanes.once([=] {
+      self.seen[row] += lawful ? row + 1 : 0;
+      for (std::size_t i = 0; i < self.bytes; ++i) self.seen[row] += scratch[i] != std::byte(row);
+      self.rows_of[worker] += 1;
+      self.at[worker] = std::int64_t(reinterpret_cast<std::uintptr_t>(scratch));
     });
   }
 };
@@ -218,16 +227,22 @@ template <class Exec> void lawful_primitives(Exec const& exec) {
     for (Index i = 0; i < n; ++i) once = once && seen[std::size_t(i)] == i + 1;
     BOOST_TEST(once);
 
-    std::vector<std::int64_t> rows(std::size_t(n + 1)), of(std::size_t(exec.workers()));
+    std::vector<std::int64_t> rows(std::size_t(n + 1)), of(std::size_t(exec.workers())), at(of.size());
     std::size_t const bytes = 192;
     Workspace workspace(bytes * std::size_t(exec.workers()));
-    exec.for_rows(n, bytes, WorkspaceView<>(workspace), MarkRow{rows.data(), of.data(), exec.workers(), bytes});
+    exec.for_rows(n, bytes, WorkspaceView<>(workspace),
+                  MarkRow{rows.data(), of.data(), at.data(), exec.workers(), bytes});
     once = rows.back() == 0;
     for (Index i = 0; i < n; ++i) once = once && rows[std::size_t(i)] == i + 1;
     BOOST_TEST(once);
     Index total = 0;
     for (Index const o : of) total += o;
     BOOST_TEST(total == n);
+    std::erase(at, 0); // workers that had no row
+    std::sort(at.begin(), at.end());
+    bool apart = n == 0 || !at.empty();
+    for (std::size_t w = 1; w < at.size(); ++w) apart = apart && at[w] - at[w - 1] >= std::int64_t(bytes);
+    BOOST_TEST(apart);
 
     auto const size = std::size_t(n);
     std::vector<std::int64_t> v, scanned, sums(size, 99), copied(size, 99), m;

@@ -32,16 +32,19 @@ BOOST_AUTO_TEST_CASE(vectors) {
   exec.fill(as_vector(on_device), std::int64_t(3));
   exec.exclusive_scan(on_device);
   exec.fence();
-  BOOST_TEST(on_device[4] == 12);
+  thrust::host_vector<std::int64_t> const scanned = on_device;
+  BOOST_TEST(scanned[4] == 12);
 
   Index const T = 7, E = 9;
-  thrust::device_vector<float> logits(T * E), bias(E, 0.5f);
-  for (Index i = 0; i < T * E; ++i) logits[std::size_t(i)] = float((i * 37) % 101) * 0.1f;
+  thrust::host_vector<float> values(std::size_t(T * E));
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = float((i * 37) % 101) * 0.1f;
+  thrust::device_vector<float> const logits = values, bias(std::size_t(E), 0.5f);
   MatrixView<float const> const z(thrust::raw_pointer_cast(logits.data()), T, E);
   Router const router{TopK<8>{}, Sigmoid{}};
   auto const routed = router.route(exec, z, RowOptions<>{.bias = as_vector(bias)});
   auto const expected = router.route(EigenExec{}, z, RowOptions<>{.bias = as_vector(bias)});
-  BOOST_TEST(__builtin_memcmp(routed.weights().data(), expected.weights().data(), std::size_t(T) * 8 * sizeof(float)) == 0);
+  BOOST_TEST(__builtin_memcmp(routed.weights().data(), expected.weights().data(), std::size_t(T) * 8 * sizeof(float)) ==
+             0);
 }
 
 BOOST_AUTO_TEST_CASE(nothing_is_allocated) {
@@ -52,7 +55,8 @@ BOOST_AUTO_TEST_CASE(nothing_is_allocated) {
   Routing<> routing(T, 8);
   Load<All> load(1, E);
   Plan plan(T, 8, E, T * 8);
-  Workspace workspace(std::max(router.workspace_bytes<All>(exec, T, E), plan_workspace_bytes(exec, PlanPolicy<>{}, T, 8, E)));
+  Workspace workspace(
+      std::max(router.workspace_bytes<All>(exec, T, E), plan_workspace_bytes(exec, PlanPolicy<>{}, T, 8, E)));
   auto const work = [&] {
     router.route_into<All>(exec, moebal_test::matrix(logits, T, E), RowOptions<>{}, routing.view(), load.view(),
                            WorkspaceView<>(workspace));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Every row body and every functor of the library inside a kernel, as device code that needs no nvcc flag: each gate, selection,
-// statistic and plan step on one row. Compiled and linked; CTest does not run it.
+// Every row body and every functor of the library inside a kernel, as device code that needs no nvcc flag: each gate,
+// selection, statistic and plan step on one row. Compiled and linked; CTest does not run it.
 #include <moebal/core/execution.hpp>
 #include <moebal/core/topology.hpp>
 #include <moebal/gate/sigmoid.hpp>
@@ -20,8 +20,8 @@
 namespace cuda_headers {
 
 using namespace moebal;
-using All = stats::List<stats::Counts, stats::FirstChoiceCounts, stats::UnbiasedCounts, stats::UnbiasedFirstChoiceCounts,
-                        stats::ScoreSums, stats::LogSumExpSquares>;
+using All = stats::List<stats::Counts, stats::FirstChoiceCounts, stats::UnbiasedCounts,
+                        stats::UnbiasedFirstChoiceCounts, stats::ScoreSums, stats::LogSumExpSquares>;
 
 template <class Body> __global__ void rows_kernel(Body body, std::byte* scratch, Index n) {
   for (Index row = 0; row < n; ++row) body(SerialLanes{}, scratch, Index(0), row);
@@ -34,7 +34,8 @@ template <class F> __global__ void items_kernel(F f, Index n) {
 struct BareCuda {
   using memory = DeviceMemory;
   Index workers() const { return 1; }
-  template <class Body> void for_rows(Index n, std::size_t bytes, WorkspaceView<DeviceMemory> workspace, Body const& body) const {
+  template <class Body>
+  void for_rows(Index n, std::size_t bytes, WorkspaceView<DeviceMemory> workspace, Body const& body) const {
     rows_kernel<<<1, 1>>>(body, workspace.take<std::byte>(Index(bytes)), n);
   }
   template <class F> void for_each(Index n, F const& f) const { items_kernel<<<64, 128>>>(f, n); }
@@ -52,7 +53,8 @@ template <class Logit, class Selection, class Gate> void route_and_back(Selectio
   router.template route_into<All>(BareCuda{}, logits, RowOptions<DeviceMemory>{}, RoutingView<Real, DeviceMemory>{},
                                   LoadView<All, DeviceMemory>{}, WorkspaceView<DeviceMemory>{});
   router.backward_into(BareCuda{}, logits, RowOptions<DeviceMemory>{}, MatrixView<ExpertId const, DeviceMemory>{},
-                       RouterGradient<Real, DeviceMemory>{}, MatrixView<Real, DeviceMemory>{}, WorkspaceView<DeviceMemory>{});
+                       RouterGradient<Real, DeviceMemory>{}, MatrixView<Real, DeviceMemory>{},
+                       WorkspaceView<DeviceMemory>{});
 }
 template <class Logit> void every_router() {
   route_and_back<Logit>(TopK<8>{}, Sigmoid{});

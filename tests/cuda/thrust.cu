@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// One MoE layer's routing, statistics, backward, plan and combine on a CUDA stream through Thrust, with device_vector as memory.
-// CTest compiles and links it. Where a GPU is, running it compares every bit with the host: 0 if they agree, 77 without a GPU.
+// One MoE layer's routing, statistics, backward, plan and combine on a CUDA stream through Thrust, with device_vector
+// as memory. CTest compiles and links it. Where a GPU is, running it compares every bit with the host: 0 if they agree,
+// 77 without a GPU.
 #include <moebal/backend/thrust.hpp>
 #include <moebal/gate/sigmoid.hpp>
 #include <moebal/gate/softmax.hpp>
@@ -26,8 +27,11 @@ using All = stats::List<stats::Counts, stats::UnbiasedCounts, stats::ScoreSums, 
 
 /// Vectors in the memory that Exec reaches.
 template <class Exec, class T>
-using Vector = std::conditional_t<std::same_as<typename Exec::memory, DeviceMemory>, thrust::device_vector<T>, thrust::host_vector<T>>;
-template <class Exec, class T> Vector<Exec, T> sent(std::vector<T> const& v) { return Vector<Exec, T>(v.begin(), v.end()); }
+using Vector = std::conditional_t<std::same_as<typename Exec::memory, DeviceMemory>, thrust::device_vector<T>,
+                                  thrust::host_vector<T>>;
+template <class Exec, class T> Vector<Exec, T> sent(std::vector<T> const& v) {
+  return Vector<Exec, T>(v.begin(), v.end());
+}
 template <class Exec, class V> auto matrix(V& v, Index rows, Index cols) {
   auto* const p = thrust::raw_pointer_cast(v.data());
   return MatrixView<std::remove_pointer_t<decltype(p)>, typename Exec::memory>(p, rows, cols);
@@ -75,11 +79,14 @@ Outcome<compute_t<Logit>> layer(Exec const& exec, Router<Selection, Gate> router
   auto const z = matrix<Exec>(logits, T, E);
   RowOptions<M> const options{as_vector(bias), as_vector(padding), as_vector(segments)};
   RoutingView<Real, M> const routing{matrix<Exec>(ids, T, K), matrix<Exec>(weights, T, K)};
-  PlanTarget<M> const plan{as_vector(offsets), as_vector(order), matrix<Exec>(slot_of, T, K), as_vector(loads), as_vector(kept)};
-  router.template route_into<All>(exec, z, options, routing, LoadView<All, M>(thrust::raw_pointer_cast(load.data()), S, E), workspace);
-  router.backward_into(exec, z, options, MatrixView<ExpertId const, M>(routing.expert_ids),
-                       RouterGradient<Real, M>{matrix<Exec>(d_weights, T, K), matrix<Exec>(slopes, S, E), as_vector(z_slopes)},
-                       matrix<Exec>(d_logits, T, E), workspace);
+  PlanTarget<M> const plan{as_vector(offsets), as_vector(order), matrix<Exec>(slot_of, T, K), as_vector(loads),
+                           as_vector(kept)};
+  router.template route_into<All>(exec, z, options, routing,
+                                  LoadView<All, M>(thrust::raw_pointer_cast(load.data()), S, E), workspace);
+  router.backward_into(
+      exec, z, options, MatrixView<ExpertId const, M>(routing.expert_ids),
+      RouterGradient<Real, M>{matrix<Exec>(d_weights, T, K), matrix<Exec>(slopes, S, E), as_vector(z_slopes)},
+      matrix<Exec>(d_logits, T, E), workspace);
   plan_into(exec, policy, E, routing, plan, workspace);
   combine_into(exec, plan, matrix<Exec>(rows, T * K, D), routing.weights, matrix<Exec>(combined, T, D));
   exec.fence();
@@ -90,12 +97,14 @@ Outcome<compute_t<Logit>> layer(Exec const& exec, Router<Selection, Gate> router
     thrust::copy(v.begin(), v.end(), host.begin());
     return host;
   };
-  return {back(ids), back(weights), back(d_logits), back(combined), back(load), back(offsets), back(order), back(slot_of)};
+  return {back(ids),  back(weights), back(d_logits), back(combined),
+          back(load), back(offsets), back(order),    back(slot_of)};
 }
 
 template <class Logit, class Router, class Device> bool agrees(Device const& device, Router router, Index T, Index E) {
   bool const same = layer<Logit>(device, router, T, E).same_as(layer<Logit>(ThrustExec{thrust::host}, router, T, E));
-  std::printf("T = %lld, E = %lld: %s\n", static_cast<long long>(T), static_cast<long long>(E), same ? "same bits" : "OTHER BITS");
+  std::printf("T = %lld, E = %lld: %s\n", static_cast<long long>(T), static_cast<long long>(E),
+              same ? "same bits" : "OTHER BITS");
   return same;
 }
 
@@ -109,7 +118,8 @@ int main() {
   if (cudaStreamCreate(&stream) != cudaSuccess) return 1;
   ThrustExec const device{stream};
   static_assert(std::same_as<std::remove_const_t<decltype(device)>::memory, DeviceMemory>);
-  static_assert(std::same_as<decltype(as_vector(std::declval<thrust::device_vector<float>&>())), VectorView<float, DeviceMemory>>);
+  static_assert(std::same_as<decltype(as_vector(std::declval<thrust::device_vector<float>&>())),
+                             VectorView<float, DeviceMemory>>);
   Router const sigmoid{TopK<8>{}, Sigmoid{.scale = 2.5f}};
   Router const grouped{GroupLimitedTopK<8>{.groups = 8, .kept = 4}, Sigmoid{.scale = 2.5f}};
   bool same = true;

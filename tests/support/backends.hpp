@@ -34,11 +34,13 @@ template <class F> void on_each_backend(F const& f) {
 template <class F> void on_each_backend(F const& f) {
 #if defined(KOKKOS_ENABLE_SERIAL)
   f("Kokkos Serial", moebal::KokkosExec{Kokkos::Serial{}});
-  f("Kokkos Serial, vector lanes", moebal::KokkosExec<Kokkos::Serial, moebal::KokkosRows::VectorLanes>{Kokkos::Serial{}});
+  f("Kokkos Serial, vector lanes",
+    moebal::KokkosExec<Kokkos::Serial, moebal::KokkosRows::VectorLanes>{Kokkos::Serial{}});
 #endif
 #if defined(KOKKOS_ENABLE_OPENMP)
   f("Kokkos OpenMP", moebal::KokkosExec{Kokkos::OpenMP{}});
-  f("Kokkos OpenMP, vector lanes", moebal::KokkosExec<Kokkos::OpenMP, moebal::KokkosRows::VectorLanes>{Kokkos::OpenMP{}});
+  f("Kokkos OpenMP, vector lanes",
+    moebal::KokkosExec<Kokkos::OpenMP, moebal::KokkosRows::VectorLanes>{Kokkos::OpenMP{}});
 #endif
 #if defined(KOKKOS_ENABLE_THREADS)
   f("Kokkos Threads", moebal::KokkosExec{Kokkos::Threads{}});

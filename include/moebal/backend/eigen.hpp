@@ -4,8 +4,7 @@
 // The CPU: SIMD lanes on a row, and Eigen's own thread pool over rows. Eigen's dense matrices and vectors become views here.
 
 #include "../core/execution.hpp"
-#include "pack.hpp"
-#include "tile.hpp"
+#include "host_rows.hpp"
 
 #include <Eigen/Core>
 #include <unsupported/Eigen/CXX11/ThreadPool>
@@ -54,7 +53,7 @@ struct ViewTraits<X> {
 class EigenExec {
 public:
   using memory = HostMemory;
-  static constexpr Index tile_rows = CpuTile::rows; // rows that a body may be asked for at once
+  static constexpr Index tile_rows = detail::host_tile_rows; // rows that a body may be asked for at once
 
   EigenExec() = default;
   explicit EigenExec(Eigen::ThreadPoolInterface* pool) : pool_(pool) {}
@@ -66,12 +65,7 @@ public:
   void for_rows(Index n, std::size_t bytes, WorkspaceView<HostMemory> workspace, Body const& body) const {
     std::byte* const scratch = workspace.take<std::byte>(Index(bytes) * workers());
     share(n, [=, &body](Index worker, Index first, Index last) {
-      CpuLanes<typename Body::real> const lanes;
-      std::byte* const mine = scratch + std::size_t(worker) * bytes;
-      Index row = first;
-      if constexpr (tiled_body<Body>)
-        for (; row + CpuTile::rows <= last; row += CpuTile::rows) body.tile(CpuTile{}, mine, worker, row);
-      for (; row < last; ++row) body(lanes, mine, worker, row);
+      detail::host_rows(body, scratch + std::size_t(worker) * bytes, worker, first, last);
     });
   }
   template <class F> void for_each(Index n, F const& f) const {

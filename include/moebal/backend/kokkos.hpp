@@ -7,19 +7,20 @@
 #include "items.hpp"
 #include "kokkos_lanes.hpp"
 
+#include <algorithm>
 #include <string>
 
 #if defined(__CUDACC__) || defined(__HIPCC__) || defined(SYCL_LANGUAGE_VERSION)
 namespace moebal::detail {
 // A device compiler compiles host rows too, and SIMD packs are not for it.
 inline constexpr bool kokkos_packs = false;
-template <class Real> using KokkosHostLanes = SerialLanes;
+inline constexpr Index kokkos_tile_rows = 0;
 } // namespace moebal::detail
 #else
-#include "pack.hpp"
+#include "host_rows.hpp"
 namespace moebal::detail {
 inline constexpr bool kokkos_packs = true;
-template <class Real> using KokkosHostLanes = CpuLanes<Real>;
+inline constexpr Index kokkos_tile_rows = host_tile_rows;
 } // namespace moebal::detail
 #endif
 
@@ -33,7 +34,8 @@ enum class KokkosRows {
 
 namespace detail {
 
-template <class Space> inline constexpr bool kokkos_host = std::same_as<typename Space::memory_space, Kokkos::HostSpace>;
+template <class Space>
+inline constexpr bool kokkos_host = std::same_as<typename Space::memory_space, Kokkos::HostSpace>;
 template <class Space> using kokkos_memory = std::conditional_t<kokkos_host<Space>, HostMemory, DeviceMemory>;
 
 /// Kokkos's 16-bit scalars are ours in memory. (On a host without them half_t is another name of float.)
@@ -65,9 +67,10 @@ template <class Space, class Body, bool packs> struct KokkosForRows {
     constexpr bool runs = kokkos_host<Space>;
     Index const last = runs ? n * (worker + 1) / workers : n;
     if constexpr (packs) {
-      for (Index row = n * worker / workers; row < last; ++row) body(KokkosHostLanes<Real>{}, mine, worker, row);
+      host_rows(body, mine, worker, n * worker / workers, last);
     } else {
-      KokkosLanes<Member> const lanes(member, member.thread_scratch(0).get_shmem(exchange_bytes<Real>));
+      int const exchange = exchange_bytes<Real>; // taken by reference, which a device cannot of a constant
+      KokkosLanes<Member> const lanes(member, member.thread_scratch(0).get_shmem(exchange));
       for (Index row = runs ? n * worker / workers : worker; row < last; row += runs ? 1 : workers)
         body(lanes, mine, worker, row);
     }
@@ -105,8 +108,9 @@ template <class Work> std::string const& kokkos_region(char const* otherwise) {
 
 } // namespace detail
 
-/// A Kokkos execution space, with its instance (stream). On a device nothing waits for anything: the work is ordered on the
-/// instance, and fence() waits for it. On a host space a call returns when its work is done. Kokkos must be initialized.
+/// A Kokkos execution space, with its instance (stream). On a device nothing waits for anything: the work is ordered on
+/// the instance, and fence() waits for it. On a host space a call returns when its work is done. Kokkos must be
+/// initialized.
 ///   KokkosExec exec{Kokkos::DefaultExecutionSpace{}};
 template <class Space = Kokkos::DefaultExecutionSpace, KokkosRows rows = KokkosRows::Fastest> class KokkosExec {
   static constexpr bool host = detail::kokkos_host<Space>;
@@ -115,6 +119,7 @@ template <class Space = Kokkos::DefaultExecutionSpace, KokkosRows rows = KokkosR
 
 public:
   using memory = detail::kokkos_memory<Space>;
+  static constexpr Index tile_rows = packs ? detail::kokkos_tile_rows : 0; // rows that a body may be asked for at once
   /// Rows in flight on a device at most: each has private statistics, which must be cleared and summed.
   static constexpr Index most_workers = 2048;
 
@@ -130,14 +135,16 @@ public:
     return (teams < 1 ? 1 : teams) * team;
   }
 
-  template <class Body> void for_rows(Index n, std::size_t bytes, WorkspaceView<memory> workspace, Body const& body) const {
+  template <class Body>
+  void for_rows(Index n, std::size_t bytes, WorkspaceView<memory> workspace, Body const& body) const {
     using Work = detail::KokkosForRows<Space, Body, packs>;
     Index const workers = this->workers();
     std::byte* const scratch = workspace.template take<std::byte>(Index(bytes) * workers);
     if (n <= 0) return;
     Kokkos::TeamPolicy<Space> policy(space_, int(workers / team), team, lanes());
     if constexpr (!packs) policy.set_scratch_size(0, Kokkos::PerThread(detail::exchange_bytes<typename Body::real>));
-    Kokkos::parallel_for(detail::kokkos_region<Body>("moebal::for_rows"), policy, Work{body, scratch, bytes, n, workers});
+    Kokkos::parallel_for(detail::kokkos_region<Body>("moebal::for_rows"), policy,
+                         Work{body, scratch, bytes, n, workers});
     settle();
   }
   template <class F> void for_each(Index n, F const& f) const { over<F>("moebal::for_each", n, f); }
@@ -182,7 +189,8 @@ private:
 };
 static_assert(execution<KokkosExec<>>);
 
-/// Views of rank 1 and 2. LayoutLeft of rank 2 is refused when compiled; a LayoutStride view with gaps inside its rows, when called.
+/// Views of rank 1 and 2. LayoutLeft of rank 2 is refused when compiled; a LayoutStride view with gaps inside its rows,
+/// when called.
 template <class Data, class... Properties>
   requires(int(Kokkos::View<Data, Properties...>::rank) == 1 || int(Kokkos::View<Data, Properties...>::rank) == 2)
 struct ViewTraits<Kokkos::View<Data, Properties...>> {
@@ -196,7 +204,8 @@ struct ViewTraits<Kokkos::View<Data, Properties...>> {
   static Index rows(View const& x) { return is_matrix ? Index(x.extent(0)) : 1; }
   static Index cols(View const& x) {
     auto const last = int(View::rank) - 1;
-    if (x.extent(last) > 1) require_equal("stride between the elements of a row of this Kokkos::View", 1, Index(x.stride(last)));
+    if (x.extent(last) > 1)
+      require_equal("stride between the elements of a row of this Kokkos::View", 1, Index(x.stride(last)));
     return Index(x.extent(last));
   }
   static Index row_stride(View const& x) { return is_matrix ? Index(x.stride(0)) : cols(x); }

@@ -35,7 +35,8 @@ template <class Real> inline constexpr int exchange_bytes = int(partial_sums * s
 
 } // namespace detail
 
-/// The vector lanes of one thread of a Kokkos team. Every loop over them, reduction and `single` ends with the lanes in step.
+/// The vector lanes of one thread of a Kokkos team. Every loop over them, reduction and `single` ends with the lanes in
+/// step.
 template <class Member> class KokkosLanes {
 public:
   static constexpr int width = 1;
@@ -81,8 +82,8 @@ public:
   }
 
 private:
-  // The order of a Kokkos reduction is Kokkos's own; this one is ours. Lane 0 alone reads the result, so that the next fold
-  // cannot overwrite it under a slower lane.
+  // The order of a Kokkos reduction is Kokkos's own; this one is ours. Lane 0 alone reads the result, so that the next
+  // fold cannot overwrite it under a slower lane.
   template <class Real, class Partial> MOEBAL_FN Real fold(Partial partial_of) const {
     Real* const partial = static_cast<Real*>(exchange_);
     each(partial_sums, [&](Index j) { partial[j] = partial_of(j); });

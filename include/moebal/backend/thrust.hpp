@@ -20,19 +20,22 @@
 #include <thrust/system/cuda/execution_policy.h>
 #include <thrust/system_error.h>
 #else
-#include "pack.hpp"
+#include "host_rows.hpp"
 #endif
 
 namespace moebal {
 namespace detail {
 
 #if defined(__CUDACC__)
-template <class Policy> inline constexpr bool thrust_on_cuda = std::is_base_of_v<thrust::cuda_cub::execution_policy<Policy>, Policy>;
+template <class Policy>
+inline constexpr bool thrust_on_cuda = std::is_base_of_v<thrust::cuda_cub::execution_policy<Policy>, Policy>;
 // nvcc compiles host rows for the device too, and SIMD packs are not for it.
-template <class Real> using ThrustLanes = SerialLanes;
+inline constexpr bool thrust_packs = false;
+inline constexpr Index thrust_tile_rows = 0;
 #else
 template <class Policy> inline constexpr bool thrust_on_cuda = false;
-template <class Real> using ThrustLanes = CpuLanes<Real>;
+inline constexpr bool thrust_packs = true;
+inline constexpr Index thrust_tile_rows = host_tile_rows;
 #endif
 template <class Policy> using thrust_memory = std::conditional_t<thrust_on_cuda<Policy>, DeviceMemory, HostMemory>;
 
@@ -44,10 +47,12 @@ template <class Body, class Memory> struct ThrustForRows {
   std::size_t bytes;
   Index n, workers;
   MOEBAL_FN void operator()(Index worker) const {
-    ThrustLanes<typename Body::real> const lanes;
     std::byte* const mine = scratch + std::size_t(worker) * bytes;
-    Index const last = runs ? n * (worker + 1) / workers : n;
-    for (Index row = runs ? n * worker / workers : worker; row < last; row += runs ? 1 : workers) body(lanes, mine, worker, row);
+    Index const first = runs ? n * worker / workers : worker, last = runs ? n * (worker + 1) / workers : n;
+    if constexpr (runs && thrust_packs)
+      host_rows(body, mine, worker, first, last);
+    else
+      for (Index row = first; row < last; row += runs ? 1 : workers) body(SerialLanes{}, mine, worker, row);
   }
 };
 
@@ -69,16 +74,18 @@ template <class Memory> struct ScanAlone {
 /// A Thrust execution policy:
 ///   ThrustExec exec{thrust::omp::par};
 ///   ThrustExec exec{thrust::cuda::par_nosync.on(stream)};  or, the same,  ThrustExec exec{stream};
-/// On CUDA, with par_nosync, nothing waits for anything: the work is ordered on the stream, and fence() waits for it. On a host
-/// system a call returns when its work is done. Results depend on neither the policy nor `workers`.
+/// On CUDA, with par_nosync, nothing waits for anything: the work is ordered on the stream, and fence() waits for it.
+/// On a host system a call returns when its work is done. Results depend on neither the policy nor `workers`.
 template <class Policy> class ThrustExec {
   static constexpr bool host = !detail::thrust_on_cuda<Policy>;
 
 public:
   using memory = detail::thrust_memory<Policy>;
+  static constexpr Index tile_rows = host ? detail::thrust_tile_rows : 0; // rows that a body may be asked for at once
   /// Rows in flight on a device: each has private scratch and statistics, which must be cleared and summed.
   static constexpr Index device_workers = 4096;
-  /// Vectors up to this long are scanned by one thread of a device; thrust takes longer ones, with temporary memory of the policy.
+  /// Vectors up to this long are scanned by one thread of a device; thrust takes longer ones, with temporary memory of
+  /// the policy.
   static constexpr Index short_scan = 4096;
 
   explicit ThrustExec(Policy policy) : ThrustExec(policy, default_workers()) {}
@@ -94,7 +101,8 @@ public:
   Policy const& policy() const { return policy_; }
   Index workers() const { return workers_; }
 
-  template <class Body> void for_rows(Index n, std::size_t bytes, WorkspaceView<memory> workspace, Body const& body) const {
+  template <class Body>
+  void for_rows(Index n, std::size_t bytes, WorkspaceView<memory> workspace, Body const& body) const {
     std::byte* const scratch = workspace.template take<std::byte>(Index(bytes) * workers_);
     if (n > 0) for_each(workers_, detail::ThrustForRows<Body, memory>{body, scratch, bytes, n, workers_});
   }
@@ -122,7 +130,8 @@ public:
     if constexpr (!host) {
       Policy policy = policy_; // Thrust asks a mutable one
       cudaError_t const status = cudaStreamSynchronize(thrust::cuda_cub::stream(policy));
-      if (status != cudaSuccess) throw thrust::system_error(status, thrust::cuda_category(), "moebal: ThrustExec::fence");
+      if (status != cudaSuccess)
+        throw thrust::system_error(status, thrust::cuda_category(), "moebal: ThrustExec::fence");
     }
 #endif
   }
@@ -154,14 +163,13 @@ template <class X, class T, class Memory> struct ThrustVectorTraits {
 template <class T, class A>
 struct ViewTraits<thrust::host_vector<T, A>> : ThrustVectorTraits<thrust::host_vector<T, A>, T, HostMemory> {};
 template <class T, class A>
-struct ViewTraits<thrust::device_vector<T, A>>
-    : ThrustVectorTraits<thrust::device_vector<T, A>, T,
+struct ViewTraits<thrust::device_vector<T, A>> : ThrustVectorTraits<thrust::device_vector<T, A>, T,
 #if THRUST_DEVICE_SYSTEM == THRUST_DEVICE_SYSTEM_CUDA
-                         DeviceMemory
+                                                                    DeviceMemory
 #else
-                         HostMemory
+                                                                    HostMemory
 #endif
-                         > {
+                                                                    > {
 };
 
 } // namespace moebal
