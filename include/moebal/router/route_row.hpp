@@ -186,8 +186,8 @@ private:
                          Index t) const {
     if (partial == nullptr) return;
     Index const sequence = sequences == 1 ? 0 : sequence_of(options.segments.data(), sequences, t);
-    RowFacts<Gate, Logit> const facts(gate, x, logits.cols(), Selection::top_k, count, ids, weights, scratch.words(memory),
-                                      scratch.spare_ids(memory));
+    RowFacts<Gate, Logit> const facts(gate, x, logits.cols(), Selection::top_k, count, ids, weights, options.bias.data(),
+                                      scratch.words(memory), scratch.values(memory), scratch.spare_ids(memory));
     Needs::add(lanes, facts, partial + (worker * sequences + sequence) * Needs::slots(logits.cols()));
   }
 

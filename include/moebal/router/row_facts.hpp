@@ -13,9 +13,9 @@ public:
   using real = compute_t<Logit>;
 
   MOEBAL_FN RowFacts(Gate const& gate, LogitRow<Logit> logits, Index experts, Index top_k, Index count, ExpertId const* ids,
-                     real const* weights, rank_word_t<real>* words, ExpertId* spare_ids)
-      : gate_(gate), logits_(logits), experts_(experts), top_k_(top_k), count_(count), ids_(ids), weights_(weights), words_(words),
-        spare_ids_(spare_ids) {}
+                     real const* weights, float const* bias, rank_word_t<real>* words, real* values, ExpertId* spare_ids)
+      : gate_(gate), logits_(logits), experts_(experts), top_k_(top_k), count_(count), ids_(ids), weights_(weights), bias_(bias),
+        words_(words), values_(values), spare_ids_(spare_ids) {}
 
   MOEBAL_FN Index experts() const { return experts_; }
   MOEBAL_FN Index top_k() const { return top_k_; }
@@ -47,6 +47,41 @@ public:
     auto const row = balance.template open<real>(lanes, x, experts_);
     lanes.each(experts_, [=](auto e) { f(e, balance.score(row, x(e))); });
   }
+  /// The smallest and the largest bias; 0 without a bias.
+  struct BiasRange {
+    real least, most;
+  };
+  template <class Lanes> MOEBAL_FN BiasRange bias_range(Lanes lanes) const {
+    if (bias_ == nullptr) return {0, 0};
+    auto const x = logits_;
+    float const* const b = bias_;
+    real const least = -real(__builtin_huge_val());
+    real const most = lanes.template max<real>(experts_, [=](auto e) { return decltype(x(e))(load(b, e)); }, least);
+    return {-lanes.template max<real>(experts_, [=](auto e) { return -decltype(x(e))(load(b, e)); }, least), most};
+  }
+  /// f(e, alpha - s_e) with the score s of every expert, e an Index; alpha is the (K + 1)-th best score + bias, so that this
+  /// is the bias from which on an expert is chosen. Nothing where K = E. Groups play no part.
+  template <class Lanes, class F> MOEBAL_FN void each_margin(Lanes lanes, F f) const {
+    if (top_k_ >= experts_) return;
+    auto const x = logits_;
+    auto const g = gate_;
+    float const* const b = bias_;
+    auto* const words = words_;
+    real* const scores = values_;
+    auto const row = gate_.template open<real>(lanes, x, experts_);
+    lanes.each(experts_, [=](auto e) {
+      using V = decltype(x(e));
+      V const s = g.score(row, x(e));
+      store(scores, e, s);
+      store(words, e, rank_word(b == nullptr ? s : s + V(load(b, e)), e));
+    });
+    rank_word_t<real> last = 0;
+    select::best_first(lanes, static_cast<rank_word_t<real> const*>(words), experts_, top_k_ + 1,
+                       [&](Index, rank_word_t<real> word) { last = word; });
+    Index const next = Index(id_of(last));
+    real const alpha = b == nullptr ? scores[next] : scores[next] + real(b[next]);
+    lanes.each_one(experts_, [=](Index e) { f(e, alpha - scores[e]); });
+  }
   template <class Lanes> MOEBAL_FN double log_sum_exp(Lanes lanes) const {
     return gate::open_softmax<real>(lanes, logits_, experts_).log_sum_exp();
   }
@@ -57,7 +92,9 @@ private:
   Index experts_, top_k_, count_;
   ExpertId const* ids_;
   real const* weights_;
+  float const* bias_;        // [E] or null
   rank_word_t<real>* words_; // [E] scratch
+  real* values_;             // [E] scratch
   ExpertId* spare_ids_;      // [K] scratch
 };
 
