@@ -15,10 +15,13 @@ using namespace moebal_test;
 
 namespace {
 
-Kind const kinds[] = {Kind::Bell, Kind::Wide, Kind::AnyBits, Kind::Specials, Kind::Zeros, Kind::Denormals, Kind::AllNan, Kind::MinusInf};
+Kind const kinds[] = {Kind::Bell,  Kind::Wide,      Kind::AnyBits, Kind::Specials,
+                      Kind::Zeros, Kind::Denormals, Kind::AllNan,  Kind::MinusInf};
 
 /// -0 and +0 are one key, and no payload of a NaN is promised by additions.
-bool same(float a, float b) { return math::is_nan(a) && math::is_nan(b) ? true : std::bit_cast<std::uint32_t>(a) == std::bit_cast<std::uint32_t>(b); }
+bool same(float a, float b) {
+  return math::is_nan(a) && math::is_nan(b) ? true : std::bit_cast<std::uint32_t>(a) == std::bit_cast<std::uint32_t>(b);
+}
 template <class T> bool same(std::vector<T> const& a, std::vector<T> const& b) {
   for (std::size_t i = 0; i < a.size(); ++i)
     if constexpr (std::is_same_v<T, float>) {
@@ -50,7 +53,9 @@ template <int W, class Out, class F> void each_as_serial(F f) {
 }
 
 template <int W> void sums() {
-  as_serial<W>([](auto lanes, float const* x, Index n) { return lanes.template sum<float>(n, [=](auto e) { return load(x, e); }); });
+  as_serial<W>([](auto lanes, float const* x, Index n) {
+    return lanes.template sum<float>(n, [=](auto e) { return load(x, e); });
+  });
   as_serial<W>([](auto lanes, float const* x, Index n) {
     return lanes.template dot<float>(n, [=](auto e) { return load(x, e); }, [=](auto e) { return load(x, e); });
   });
@@ -63,12 +68,17 @@ template <int W> void maxima() {
   using Word = std::uint64_t;
   for (Word bound : {~Word(0), Word(0xbf80000000000000u), Word(0)})
     as_serial<W>([=](auto lanes, float const* x, Index n) {
-      return std::vector<Word>{lanes.template max<Word>(n, [=](auto e) { return below(rank_word(load(x, e), e), bound); }, Word(0))};
+      return std::vector<Word>{
+          lanes.template max<Word>(n, [=](auto e) { return below(rank_word(load(x, e), e), bound); }, Word(0))};
     });
 }
 template <int W> void tests() {
-  as_serial<W>([](auto lanes, float const* x, Index n) { return std::vector<int>{lanes.any(n, [=](auto e) { return math::is_nan(load(x, e)); })}; });
-  as_serial<W>([](auto lanes, float const* x, Index n) { return std::vector<int>{lanes.any(n, [=](auto e) { return !math::is_finite(load(x, e)); })}; });
+  as_serial<W>([](auto lanes, float const* x, Index n) {
+    return std::vector<int>{lanes.any(n, [=](auto e) { return math::is_nan(load(x, e)); })};
+  });
+  as_serial<W>([](auto lanes, float const* x, Index n) {
+    return std::vector<int>{lanes.any(n, [=](auto e) { return !math::is_finite(load(x, e)); })};
+  });
 }
 template <int W> void functions() {
   each_as_serial<W, float>([](auto z, auto) { return math::sigmoid(z); });

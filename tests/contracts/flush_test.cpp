@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// A processor that flushes denormal numbers to zero (a shared library linked with -ffast-math switches it on for the whole
-// program, -ftz=true on a device) changes no bit. (Where a score and its bias are both below 1e-38 their sum is one of those.)
+// A processor that flushes denormal numbers to zero (a shared library linked with -ffast-math switches it on for the
+// whole program, -ftz=true on a device) changes no bit. (Where a score and its bias are both below 1e-38 their sum is
+// one of those.)
 #include "support/test.hpp"
 
 #include "contracts/oracle.hpp"
@@ -41,9 +42,12 @@ BOOST_AUTO_TEST_CASE(flushing_changes_no_bit) {
           auto const keeps = route(0, gates[g], {.k = 3}, matrix(x, 35, 40), options);
           Flush const flush;
           auto const flushes = route(0, gates[g], {.k = 3}, matrix(x, 35, 40), options);
-          BOOST_TEST(same_bits(keeps.ids, flushes.ids), name_of(kind) << ", " << gate_names[g] << ", bias " << biased << ": ids");
-          BOOST_TEST(same_bits(keeps.weights, flushes.weights), name_of(kind) << ", " << gate_names[g] << ", bias " << biased << ": weights");
-          BOOST_TEST(same_bits(keeps.load, flushes.load), name_of(kind) << ", " << gate_names[g] << ", bias " << biased << ": statistics");
+          BOOST_TEST(same_bits(keeps.ids, flushes.ids), name_of(kind)
+                                                            << ", " << gate_names[g] << ", bias " << biased << ": ids");
+          BOOST_TEST(same_bits(keeps.weights, flushes.weights),
+                     name_of(kind) << ", " << gate_names[g] << ", bias " << biased << ": weights");
+          BOOST_TEST(same_bits(keeps.load, flushes.load),
+                     name_of(kind) << ", " << gate_names[g] << ", bias " << biased << ": statistics");
         };
         compare(0.0f);
         compare(moebal::Half{});

@@ -44,7 +44,8 @@ struct Problem {
     double sum = 0;
     for (std::size_t t = 0; t < logits.rows; ++t) {
       if (options.padding[t]) continue;
-      reference::Row const z = logits.row(t), w = reference::weights(gate, z, ids[t]), q = reference::normalised_scores(gate.score, z);
+      reference::Row const z = logits.row(t), w = reference::weights(gate, z, ids[t]),
+                           q = reference::normalised_scores(gate.score, z);
       std::size_t const s = std::size_t(sequence_of(Index(t)));
       if (!pulls.d_weights.empty())
         for (std::size_t i = 0; i < std::size_t(k); ++i) sum += pulls.d_weights[t * std::size_t(k) + i] * w[i];
@@ -58,14 +59,16 @@ struct Problem {
 
 Index const tokens = 5, experts = 13, sequences = 2;
 
-template <class Real> Gradient<Real> gradient_of(std::size_t b, Gate const& gate, Problem const& p, std::vector<float> const& logits) {
+template <class Real>
+Gradient<Real> gradient_of(std::size_t b, Gate const& gate, Problem const& p, std::vector<float> const& logits) {
   std::vector<Real> const x(logits.begin(), logits.end());
   Pulls<Real> const pulls{{p.pulls.d_weights.begin(), p.pulls.d_weights.end()},
                           {p.pulls.slopes.begin(), p.pulls.slopes.end()},
                           {p.pulls.z_slopes.begin(), p.pulls.z_slopes.end()}};
   std::vector<ExpertId> ids;
   for (auto const& row : p.ids) ids.insert(ids.end(), row.begin(), row.end());
-  return backward<Real>(b, gate, p.k, matrix(x, tokens, experts), p.options, ids, pulls.view(tokens, p.k, sequences, experts));
+  return backward<Real>(b, gate, p.k, matrix(x, tokens, experts), p.options, ids,
+                        pulls.view(tokens, p.k, sequences, experts));
 }
 
 Problem problem_of(std::size_t b, Gate const& gate, Pick pick, std::vector<float> const& x, std::vector<float> bias) {
@@ -103,7 +106,8 @@ BOOST_AUTO_TEST_CASE(as_central_differences) {
         BOOST_TEST(close(in_double.d_logits, expected.data, 2e-8), describe(gate) << ", K " << k);
         std::vector<double> const widened(in_float.d_logits.begin(), in_float.d_logits.end());
         BOOST_TEST(close(widened, in_double.d_logits, 1e-5), describe(gate) << ", K " << k << " in fp32");
-        for (Index e = 0; e < experts; ++e) BOOST_TEST(in_double.d_logits[std::size_t(2 * experts + e)] == 0); // padding
+        for (Index e = 0; e < experts; ++e)
+          BOOST_TEST(in_double.d_logits[std::size_t(2 * experts + e)] == 0); // padding
       }
       // A gradient off by one part in a million would be seen.
       auto wrong = expected.data;

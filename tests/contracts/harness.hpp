@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// Runs any router on each execution of this program's backend. Routers are instantiated in harness_*.cpp alone; the contracts
-// name them by values. Every run is hard on the library: the workspace has not a byte to spare, outputs and workspace are
-// filled with poison before, rows of the outputs lie apart, and whatever lies between and behind them must stay poison.
+// Runs any router on each execution of this program's backend. Routers are instantiated in harness_*.cpp alone; the
+// contracts name them by values. Every run is hard on the library: the workspace has not a byte to spare, outputs and
+// workspace are filled with poison before, rows of the outputs lie apart, and whatever lies between and behind them
+// must stay poison.
 
 #include "../support/inputs.hpp"
 
@@ -28,7 +29,8 @@ using moebal::Index;
 using moebal_test::Options;
 
 using All = moebal::stats::List<moebal::stats::Counts, moebal::stats::FirstChoiceCounts, moebal::stats::UnbiasedCounts,
-                                moebal::stats::UnbiasedFirstChoiceCounts, moebal::stats::ScoreSums, moebal::stats::LogSumExpSquares>;
+                                moebal::stats::UnbiasedFirstChoiceCounts, moebal::stats::ScoreSums,
+                                moebal::stats::LogSumExpSquares>;
 
 using Gate = std::variant<moebal::Softmax, moebal::SoftmaxOverChosen, moebal::Sigmoid, moebal::SqrtSoftplus>;
 /// One gate of each type, each with its defaults.
@@ -45,11 +47,11 @@ struct Pick {
 
 template <class Real> struct Outcome {
   Index tokens = 0, experts = 0, top_k = 0, sequences = 0;
-  std::vector<ExpertId> ids;       // [T, K]
-  std::vector<Real> weights;       // [T, K]
-  std::vector<std::int64_t> load;  // [S, slots]
-  bool in_bounds = true;           // no write outside the outputs and the workspace
-  std::int64_t allocations = 0;    // by operator new, in the calls of the library
+  std::vector<ExpertId> ids;      // [T, K]
+  std::vector<Real> weights;      // [T, K]
+  std::vector<std::int64_t> load; // [S, slots]
+  bool in_bounds = true;          // no write outside the outputs and the workspace
+  std::int64_t allocations = 0;   // by operator new, in the calls of the library
 
   ExpertId id(Index t, Index k) const { return ids[std::size_t(t * top_k + k)]; }
   Real weight(Index t, Index k) const { return weights[std::size_t(t * top_k + k)]; }
@@ -68,8 +70,8 @@ std::vector<std::string> const& backend_names();
 
 /// route_into<All> on execution number `backend`.
 template <class Logit>
-Outcome<moebal::compute_t<Logit>> route(std::size_t backend, Gate const& gate, Pick pick, moebal::MatrixView<Logit const> logits,
-                                        Options const& options = {});
+Outcome<moebal::compute_t<Logit>> route(std::size_t backend, Gate const& gate, Pick pick,
+                                        moebal::MatrixView<Logit const> logits, Options const& options = {});
 
 template <class Real> struct Gradient {
   std::vector<Real> d_logits; // [T, E]
@@ -78,9 +80,9 @@ template <class Real> struct Gradient {
 };
 /// backward_into on execution number `backend`; k as for Pick.
 template <class Logit>
-Gradient<moebal::compute_t<Logit>> backward(std::size_t backend, Gate const& gate, Index k, moebal::MatrixView<Logit const> logits,
-                                            Options const& options, std::vector<ExpertId> const& ids,
-                                            moebal::RouterGradient<moebal::compute_t<Logit>> gradient);
+Gradient<moebal::compute_t<Logit>>
+backward(std::size_t backend, Gate const& gate, Index k, moebal::MatrixView<Logit const> logits, Options const& options,
+         std::vector<ExpertId> const& ids, moebal::RouterGradient<moebal::compute_t<Logit>> gradient);
 
 /// Calls of operator new so far in this program.
 std::int64_t allocations();
@@ -88,6 +90,5 @@ std::int64_t allocations();
 } // namespace contracts
 
 // For each execution; what fails names it.
-#define FOR_EACH_BACKEND(b)                                                                                                        \
-  for (std::size_t b = 0; b < contracts::backend_names().size(); ++b)                                                              \
-    BOOST_TEST_CONTEXT(contracts::backend_names()[b])
+#define FOR_EACH_BACKEND(b)                                                                                            \
+  for (std::size_t b = 0; b < contracts::backend_names().size(); ++b) BOOST_TEST_CONTEXT(contracts::backend_names()[b])

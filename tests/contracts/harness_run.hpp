@@ -62,8 +62,8 @@ template <class F> void on_backend(std::size_t number, F const& f) {
 }
 
 template <class Logit, class Router>
-Outcome<moebal::compute_t<Logit>> route_with(std::size_t backend, Router const& router, moebal::MatrixView<Logit const> logits,
-                                             Options const& options) {
+Outcome<moebal::compute_t<Logit>> route_with(std::size_t backend, Router const& router,
+                                             moebal::MatrixView<Logit const> logits, Options const& options) {
   using Real = moebal::compute_t<Logit>;
   Index const sequences = options.segments.empty() ? 1 : Index(options.segments.size()) - 1;
   Outcome<Real> r{logits.rows(), logits.cols(), Router::top_k, sequences, {}, {}, {}};
@@ -71,10 +71,12 @@ Outcome<moebal::compute_t<Logit>> route_with(std::size_t backend, Router const& 
   Guarded<Real> weights(logits.rows(), Router::top_k, 2);
   Guarded<std::int64_t> load(sequences, All::slots(logits.cols()), 0);
   on_backend(backend, [&](auto const& exec) {
-    GuardedWorkspace workspace(router.template workspace_bytes<All, Logit>(exec, logits.rows(), logits.cols(), sequences));
+    GuardedWorkspace workspace(
+        router.template workspace_bytes<All, Logit>(exec, logits.rows(), logits.cols(), sequences));
     std::int64_t const before = allocations();
     router.template route_into<All>(exec, logits, options.view(), moebal::RoutingView<Real>{ids.view(), weights.view()},
-                                    moebal::LoadView<All>(load.memory.data(), sequences, logits.cols()), workspace.view());
+                                    moebal::LoadView<All>(load.memory.data(), sequences, logits.cols()),
+                                    workspace.view());
     r.allocations = allocations() - before;
     r.in_bounds = workspace.intact() && ids.intact() && weights.intact() && load.intact();
   });
@@ -83,18 +85,21 @@ Outcome<moebal::compute_t<Logit>> route_with(std::size_t backend, Router const& 
 }
 
 template <class Logit>
-Outcome<moebal::compute_t<Logit>> route(std::size_t backend, Gate const& gate, Pick pick, moebal::MatrixView<Logit const> logits,
-                                        Options const& options) {
+Outcome<moebal::compute_t<Logit>> route(std::size_t backend, Gate const& gate, Pick pick,
+                                        moebal::MatrixView<Logit const> logits, Options const& options) {
   return std::visit(
       [&](auto const& g) {
-        auto const top_k = [&](auto k) { return route_with<Logit>(backend, moebal::Router(moebal::TopK<int(k)>{}, g), logits, options); };
+        auto const top_k = [&](auto k) {
+          return route_with<Logit>(backend, moebal::Router(moebal::TopK<int(k)>{}, g), logits, options);
+        };
         if constexpr (sizeof(Logit) == 2) {
           return moebal::with_top_k<3>(pick.k, top_k);
         } else {
           if (pick.groups == 0) return moebal::with_top_k<1, 3, 8>(pick.k, top_k);
           moebal::require_equal("K of the harness' grouped selections", 3, pick.k);
           using Selection = moebal::GroupLimitedTopK<3>;
-          Selection const selection{.groups = pick.groups, .kept = pick.kept, .score = pick.score, .sum_of = pick.sum_of};
+          Selection const selection{
+              .groups = pick.groups, .kept = pick.kept, .score = pick.score, .sum_of = pick.sum_of};
           return route_with<Logit>(backend, moebal::Router(selection, g), logits, options);
         }
       },
@@ -102,9 +107,9 @@ Outcome<moebal::compute_t<Logit>> route(std::size_t backend, Gate const& gate, P
 }
 
 template <class Logit>
-Gradient<moebal::compute_t<Logit>> backward(std::size_t backend, Gate const& gate, Index k, moebal::MatrixView<Logit const> logits,
-                                            Options const& options, std::vector<ExpertId> const& ids,
-                                            moebal::RouterGradient<moebal::compute_t<Logit>> gradient) {
+Gradient<moebal::compute_t<Logit>>
+backward(std::size_t backend, Gate const& gate, Index k, moebal::MatrixView<Logit const> logits, Options const& options,
+         std::vector<ExpertId> const& ids, moebal::RouterGradient<moebal::compute_t<Logit>> gradient) {
   using Real = moebal::compute_t<Logit>;
   Gradient<Real> r;
   Guarded<Real> d_logits(logits.rows(), logits.cols(), 5);
@@ -114,11 +119,12 @@ Gradient<moebal::compute_t<Logit>> backward(std::size_t backend, Gate const& gat
           moebal::Router const router(moebal::TopK<int(top_k)>{}, g);
           on_backend(backend, [&](auto const& exec) {
             Index const sequences = options.segments.empty() ? 1 : Index(options.segments.size()) - 1;
-            GuardedWorkspace workspace(
-                router.template workspace_bytes<moebal::stats::None, Logit>(exec, logits.rows(), logits.cols(), sequences));
+            GuardedWorkspace workspace(router.template workspace_bytes<moebal::stats::None, Logit>(
+                exec, logits.rows(), logits.cols(), sequences));
             std::int64_t const before = allocations();
-            router.backward_into(exec, logits, options.view(), moebal::MatrixView<ExpertId const>(ids.data(), logits.rows(), top_k),
-                                 gradient, d_logits.view(), workspace.view());
+            router.backward_into(exec, logits, options.view(),
+                                 moebal::MatrixView<ExpertId const>(ids.data(), logits.rows(), top_k), gradient,
+                                 d_logits.view(), workspace.view());
             r.allocations = allocations() - before;
             r.in_bounds = workspace.intact() && d_logits.intact();
           });
@@ -133,11 +139,11 @@ Gradient<moebal::compute_t<Logit>> backward(std::size_t backend, Gate const& gat
   return r;
 }
 
-#define MOEBAL_TEST_HARNESS(Logit)                                                                                                 \
-  template Outcome<moebal::compute_t<Logit>> route<Logit>(std::size_t, Gate const&, Pick, moebal::MatrixView<Logit const>,          \
-                                                          Options const&);                                                         \
-  template Gradient<moebal::compute_t<Logit>> backward<Logit>(std::size_t, Gate const&, Index, moebal::MatrixView<Logit const>,     \
-                                                              Options const&, std::vector<ExpertId> const&,                        \
-                                                              moebal::RouterGradient<moebal::compute_t<Logit>>);
+#define MOEBAL_TEST_HARNESS(Logit)                                                                                     \
+  template Outcome<moebal::compute_t<Logit>> route<Logit>(std::size_t, Gate const&, Pick,                              \
+                                                          moebal::MatrixView<Logit const>, Options const&);            \
+  template Gradient<moebal::compute_t<Logit>> backward<Logit>(                                                         \
+      std::size_t, Gate const&, Index, moebal::MatrixView<Logit const>, Options const&, std::vector<ExpertId> const&,  \
+      moebal::RouterGradient<moebal::compute_t<Logit>>);
 
 } // namespace contracts

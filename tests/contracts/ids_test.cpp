@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// The contract of ids: K distinct ids in [0, E) for any bits in the logits, best key first, ties to the lower id, NaN last.
+// The contract of ids: K distinct ids in [0, E) for any bits in the logits, best key first, ties to the lower id, NaN
+// last.
 #include "support/test.hpp"
 
 #include "contracts/oracle.hpp"
@@ -40,7 +41,8 @@ BOOST_AUTO_TEST_CASE(any_bits_any_shape) {
           auto const r = route(b, gates[g], {.k = k}, matrix(x, tokens, experts));
           BOOST_TEST_CONTEXT(name_of(kind) << ", E " << experts << ", K " << k << ", " << gate_names[g]) {
             BOOST_TEST(r.in_bounds);
-            for (Index t = 0; t < tokens; ++t) BOOST_TEST_REQUIRE(obeys(row_of(x, experts, t), ids_of(r, t)), "token " << t);
+            for (Index t = 0; t < tokens; ++t)
+              BOOST_TEST_REQUIRE(obeys(row_of(x, experts, t), ids_of(r, t)), "token " << t);
           }
         }
       }
@@ -110,7 +112,8 @@ BOOST_AUTO_TEST_CASE(with_a_bias_the_score_plus_bias_ranks) {
       auto const r = route(b, moebal::Sigmoid{}, {.k = 3}, matrix(x, tokens, experts), options);
       for (Index t = 0; t < tokens; ++t) {
         std::vector<double> keys;
-        for (Index e = 0; e < experts; ++e) keys.push_back(sigmoid_of(x[std::size_t(t * experts + e)]) + options.bias[std::size_t(e)]);
+        for (Index e = 0; e < experts; ++e)
+          keys.push_back(sigmoid_of(x[std::size_t(t * experts + e)]) + options.bias[std::size_t(e)]);
         BOOST_TEST_REQUIRE(obeys(keys, ids_of(r, t)), name_of(kind) << ", E " << experts << ", token " << t);
       }
     }
@@ -125,7 +128,8 @@ BOOST_AUTO_TEST_CASE(any_bits_in_the_bias) {
     auto const r = route(b, moebal::Sigmoid{}, {.k = 8}, matrix(x, 16, experts), options);
     for (Index t = 0; t < 16; ++t) {
       std::vector<double> keys;
-      for (Index e = 0; e < experts; ++e) keys.push_back(sigmoid_of(x[std::size_t(t * experts + e)]) + options.bias[std::size_t(e)]);
+      for (Index e = 0; e < experts; ++e)
+        keys.push_back(sigmoid_of(x[std::size_t(t * experts + e)]) + options.bias[std::size_t(e)]);
       BOOST_TEST_REQUIRE(obeys(keys, ids_of(r, t)), name_of(kind) << ", token " << t);
     }
   }
@@ -138,20 +142,23 @@ BOOST_AUTO_TEST_CASE(groups_as_the_reference) {
     moebal::GroupScore score;
   };
   using enum moebal::GroupScore;
-  Shape const shapes[] = {{24, 8, 4, 2, SumTop}, {24, 8, 1, 2, SumTop}, {24, 4, 2, 2, Max}, {60, 3, 2, 20, SumTop},
+  Shape const shapes[] = {{24, 8, 4, 2, SumTop}, {24, 8, 1, 2, SumTop}, {24, 4, 2, 2, Max},     {60, 3, 2, 20, SumTop},
                           {64, 1, 1, 2, SumTop}, {64, 8, 8, 2, Max},    {12, 12, 5, 2, SumTop}, {160, 8, 3, 3, SumTop}};
   FOR_EACH_BACKEND(b)
   for (Shape const& s : shapes)
     for (bool biased : {false, true}) {
       auto const x = logits_of<double>(Kind::Bell, 41, s.experts, 2);
       Options const options{.bias = biased ? bias_of(s.experts, 0.2f) : std::vector<float>()};
-      reference::Groups const groups{std::size_t(s.groups), std::size_t(s.kept), s.score == Max ? 1u : std::size_t(s.sum_of)};
+      reference::Groups const groups{std::size_t(s.groups), std::size_t(s.kept),
+                                     s.score == Max ? 1u : std::size_t(s.sum_of)};
       reference::Gate const gate{.score = reference::Score::Sigmoid};
-      auto const r = route(b, moebal::Sigmoid{}, {3, s.groups, s.kept, s.score, s.sum_of}, matrix(x, 41, s.experts), options);
+      auto const r =
+          route(b, moebal::Sigmoid{}, {3, s.groups, s.kept, s.score, s.sum_of}, matrix(x, 41, s.experts), options);
       for (Index t = 0; t < 41; ++t)
-        BOOST_TEST_REQUIRE((ids_of(r, t) == reference::choose(gate, row_of(x, s.experts, t),
-                                                              reference::Row(options.bias.begin(), options.bias.end()), 3, &groups)),
-                           "E " << s.experts << ", groups " << s.groups << ", kept " << s.kept << ", token " << t);
+        BOOST_TEST_REQUIRE(
+            (ids_of(r, t) == reference::choose(gate, row_of(x, s.experts, t),
+                                               reference::Row(options.bias.begin(), options.bias.end()), 3, &groups)),
+            "E " << s.experts << ", groups " << s.groups << ", kept " << s.kept << ", token " << t);
     }
 }
 
@@ -161,7 +168,8 @@ BOOST_AUTO_TEST_CASE(groups_for_any_bits) {
     for (auto score : {moebal::GroupScore::Max, moebal::GroupScore::SumTop}) {
       Index const experts = 32, tokens = 31;
       auto const x = logits_of(kind, tokens, experts, 4);
-      auto const r = route(b, moebal::SoftmaxOverChosen{}, {3, 8, 2, score, 2}, matrix(x, tokens, experts)); // scores are the logits
+      auto const r = route(b, moebal::SoftmaxOverChosen{}, {3, 8, 2, score, 2},
+                           matrix(x, tokens, experts)); // scores are the logits
       reference::Groups const groups{8, 2, score == moebal::GroupScore::Max ? 1u : 2u};
       reference::Gate const gate{.score = reference::Score::SoftmaxOverChosen};
       for (Index t = 0; t < tokens; ++t) {
@@ -171,7 +179,8 @@ BOOST_AUTO_TEST_CASE(groups_for_any_bits) {
           BOOST_TEST_REQUIRE((ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2]));
           continue;
         }
-        if (score == moebal::GroupScore::SumTop && kind == Kind::Bell) continue; // fp32 sums round: see the case in double
+        if (score == moebal::GroupScore::SumTop && kind == Kind::Bell)
+          continue; // fp32 sums round: see the case in double
         BOOST_TEST_REQUIRE((ids_of(r, t) == reference::choose(gate, row_of(x, experts, t), {}, 3, &groups)),
                            name_of(kind) << ", token " << t);
       }

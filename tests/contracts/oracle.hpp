@@ -26,7 +26,8 @@ inline reference::Gate reference_gate(Gate const& gate) {
           r.normalise = g.normalise == Normalise::OverChosen;
           r.single_choice_raw = g.single_choice == SingleChoice::Raw;
           r.epsilon = double(g.epsilon);
-          r.epsilon_rule = g.epsilon_rule == EpsilonRule::Add ? reference::EpsilonRule::Add : reference::EpsilonRule::AtLeast;
+          r.epsilon_rule =
+              g.epsilon_rule == EpsilonRule::Add ? reference::EpsilonRule::Add : reference::EpsilonRule::AtLeast;
         }
         return r;
       },
@@ -39,8 +40,14 @@ template <class G> void add_options(std::vector<Gate>& all) {
     for (auto single : {SingleChoice::Raw, SingleChoice::Normalised})
       for (float epsilon : {0.0f, 1e-20f, 0.05f, 40.0f})
         for (auto rule : {EpsilonRule::Add, EpsilonRule::AtLeast}) {
-          if (normalise == Normalise::None && (epsilon != 0 || rule == EpsilonRule::AtLeast || single == SingleChoice::Raw)) continue;
-          all.push_back(G{.normalise = normalise, .single_choice = single, .scale = 1.5f, .epsilon = epsilon, .epsilon_rule = rule});
+          if (normalise == Normalise::None &&
+              (epsilon != 0 || rule == EpsilonRule::AtLeast || single == SingleChoice::Raw))
+            continue;
+          all.push_back(G{.normalise = normalise,
+                          .single_choice = single,
+                          .scale = 1.5f,
+                          .epsilon = epsilon,
+                          .epsilon_rule = rule});
         }
 }
 /// Every gate with every combination of its options that means something.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Same bits everywhere: the results of fixed inputs, as hashes that plain serial lanes produced and that every compiler,
-// processor and backend must produce; and all executions of this program against each other.
-// To make same_bits.inc again: compile tests/contracts with -DMOEBAL_TEST_SERIAL, and take the lines that
+// Same bits everywhere: the results of fixed inputs, as hashes that plain serial lanes produced and that every
+// compiler, processor and backend must produce; and all executions of this program against each other. To make
+// same_bits.inc again: compile tests/contracts with -DMOEBAL_TEST_SERIAL, and take the lines that
 // --run_test=contracts_same_bits/as_stored --log_level=message prints.
 #include "support/test.hpp"
 
@@ -60,9 +60,10 @@ BOOST_AUTO_TEST_CASE(as_stored) {
     auto const in_float = run<float>(b, c);
     auto const in_double = run<double>(b, c);
     if (b == 0)
-      BOOST_TEST_MESSAGE(std::hex << std::showbase << "    {" << c.gate << ", Kind(" << std::dec << int(c.kind) << "), " << c.grouped
-                                  << std::hex << ", " << in_float.hash() << ", " << in_double.hash() << ", "
-                                  << backward_hash(b, c, in_float) << ", " << backward_hash(b, c, in_double) << "},");
+      BOOST_TEST_MESSAGE(std::hex << std::showbase << "    {" << c.gate << ", Kind(" << std::dec << int(c.kind) << "), "
+                                  << c.grouped << std::hex << ", " << in_float.hash() << ", " << in_double.hash()
+                                  << ", " << backward_hash(b, c, in_float) << ", " << backward_hash(b, c, in_double)
+                                  << "},");
     BOOST_TEST_CONTEXT(gate_names[c.gate] << ", " << name_of(c.kind) << (c.grouped ? ", grouped" : "")) {
       BOOST_TEST(in_float.hash() == c.in_float);
       BOOST_TEST(in_double.hash() == c.in_double);
@@ -102,13 +103,15 @@ template <class Logit> void as_widened(std::size_t b) {
       auto const x = logits_of<Logit>(kind, 33, 41, 3);
       std::vector<float> wide;
       for (Logit const& l : x) wide.push_back(moebal::widen(l));
-      Options const options{.bias = g % 2 ? bias_of(41, 0.1f) : std::vector<float>(), .padding = padding_of(33), .segments = {}};
+      Options const options{
+          .bias = g % 2 ? bias_of(41, 0.1f) : std::vector<float>(), .padding = padding_of(33), .segments = {}};
       auto const r = route(b, gates[g], {.k = 3}, matrix(x, 33, 41), options);
       auto const w = route(b, gates[g], {.k = 3}, matrix(wide, 33, 41), options);
       BOOST_TEST(same_bits(r, w), gate_names[g] << ", " << name_of(kind));
       if (kind != Kind::Bell) continue;
       auto const slopes = bias_of(41, 1);
-      moebal::RouterGradient<float> const gradient{{w.weights.data(), 33, 3}, {slopes.data(), 1, 41}, {slopes.data(), 1}};
+      moebal::RouterGradient<float> const gradient{
+          {w.weights.data(), 33, 3}, {slopes.data(), 1, 41}, {slopes.data(), 1}};
       BOOST_TEST(same_bits(backward(b, gates[g], 3, matrix(x, 33, 41), options, r.ids, gradient).d_logits,
                            backward(b, gates[g], 3, matrix(wide, 33, 41), options, r.ids, gradient).d_logits));
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Any shape works, and what does not fit is refused in words before anything is written. `_into` calls allocate nothing.
+// Any shape works, and what does not fit is refused in words before anything is written. `_into` calls allocate
+// nothing.
 #include "support/test.hpp"
 
 #include "contracts/oracle.hpp"
@@ -38,7 +39,8 @@ BOOST_AUTO_TEST_CASE(any_shape) {
 BOOST_AUTO_TEST_CASE(no_tokens_in_sequences) {
   FOR_EACH_BACKEND(b) {
     std::vector<float> const x;
-    auto const r = route(b, moebal::Softmax{}, {.k = 3}, matrix(x, 0, 9), Options{.bias = {}, .padding = {}, .segments = {0, 0, 0}});
+    auto const r = route(b, moebal::Softmax{}, {.k = 3}, matrix(x, 0, 9),
+                         Options{.bias = {}, .padding = {}, .segments = {0, 0, 0}});
     for (std::int64_t n : r.load) BOOST_TEST(n == 0); // overwritten, not left as it was
     auto const g = backward(b, moebal::Softmax{}, 3, matrix(x, 0, 9), {}, r.ids, {});
     BOOST_TEST(g.in_bounds);
@@ -77,21 +79,20 @@ moebal::Router constexpr router(moebal::TopK<3>{}, moebal::Sigmoid{});
 struct Call {
   static constexpr Index t = 6, e = 10, k = 3;
   std::vector<float> x = logits_of(Kind::Bell, 9, 12);
-  std::vector<float> bias = std::vector<float>(20), d_weights = std::vector<float>(100), slopes = std::vector<float>(100),
-                     z = std::vector<float>(20);
+  std::vector<float> bias = std::vector<float>(20), d_weights = std::vector<float>(100),
+                     slopes = std::vector<float>(100), z = std::vector<float>(20);
   std::vector<std::uint8_t> padding = std::vector<std::uint8_t>(20);
   std::vector<ExpertId> ids = std::vector<ExpertId>(100, 77);
   std::vector<float> weights = std::vector<float>(100, 77), d = std::vector<float>(200, 77);
   std::vector<std::int64_t> load = std::vector<std::int64_t>(200, 77);
   Index experts = e, tokens = t;
   Index id_rows = t, id_cols = k, weight_rows = t, weight_cols = k, load_sequences = 2, load_experts = e;
-  Index bias_size = e, padding_size = t, d_rows = t, d_cols = e, dw_rows = t, dw_cols = k, slope_rows = 2, slope_cols = e, z_size = 2;
+  Index bias_size = e, padding_size = t, d_rows = t, d_cols = e, dw_rows = t, dw_cols = k, slope_rows = 2,
+        slope_cols = e, z_size = 2;
   std::vector<Index> segments{0, 2, t};
   Index workspace_bytes = -1; // less than needed; -1: enough
 
-  moebal::RowOptions<> options() const {
-    return {{bias.data(), bias_size}, {padding.data(), padding_size}, segments};
-  }
+  moebal::RowOptions<> options() const { return {{bias.data(), bias_size}, {padding.data(), padding_size}, segments}; }
   moebal::WorkspaceView<> cut(moebal::Workspace& memory) const {
     moebal::WorkspaceView<> all(memory);
     return workspace_bytes < 0 ? all : moebal::WorkspaceView<>(all.take<std::byte>(0), std::size_t(workspace_bytes));
@@ -100,26 +101,31 @@ struct Call {
     std::size_t const bytes = router.workspace_bytes<Needs>(exec, tokens, experts, 2);
     moebal::Workspace memory(bytes);
     auto const view = cut(memory);
-    router.route_into<Needs>(exec, MatrixView<float const>(x.data(), tokens, experts), options(),
-                             moebal::RoutingView<float>{{ids.data(), id_rows, id_cols}, {weights.data(), weight_rows, weight_cols}},
-                             moebal::LoadView<Needs>(load.data(), load_sequences, load_experts), view);
+    router.route_into<Needs>(
+        exec, MatrixView<float const>(x.data(), tokens, experts), options(),
+        moebal::RoutingView<float>{{ids.data(), id_rows, id_cols}, {weights.data(), weight_rows, weight_cols}},
+        moebal::LoadView<Needs>(load.data(), load_sequences, load_experts), view);
   }
   template <class Exec> void back(Exec const& exec) {
     moebal::Workspace memory(router.workspace_bytes<Needs>(exec, tokens, experts, 2));
     auto const view = cut(memory);
-    moebal::RouterGradient<float> const gradient{{d_weights.data(), dw_rows, dw_cols}, {slopes.data(), slope_rows, slope_cols}, {z.data(), z_size}};
+    moebal::RouterGradient<float> const gradient{
+        {d_weights.data(), dw_rows, dw_cols}, {slopes.data(), slope_rows, slope_cols}, {z.data(), z_size}};
     std::vector<ExpertId> const chosen(100, 1);
     router.backward_into(exec, MatrixView<float const>(x.data(), tokens, experts), options(),
                          MatrixView<ExpertId const>(chosen.data(), id_rows, id_cols), gradient,
                          MatrixView<float>(d.data(), d_rows, d_cols), view);
   }
   bool untouched() const {
-    auto const is = [](auto const& v) { return std::all_of(v.begin(), v.end(), [](auto value) { return value == 77; }); };
+    auto const is = [](auto const& v) {
+      return std::all_of(v.begin(), v.end(), [](auto value) { return value == 77; });
+    };
     return is(ids) && is(weights) && is(load) && is(d);
   }
 };
 
-template <class Break> void refused(Break change, char const* what, char const* needed, char const* had, bool forward, bool backward_too) {
+template <class Break>
+void refused(Break change, char const* what, char const* needed, char const* had, bool forward, bool backward_too) {
   on_each_backend([&](char const* name, auto const& exec) {
     BOOST_TEST_CONTEXT(name << ": " << what)
     for (bool forwards : {true, false}) {
@@ -176,7 +182,8 @@ BOOST_AUTO_TEST_CASE(wrong_segments_are_refused) {
   refused([](Call& c) { c.segments = {0}; }, "segments [S + 1], entries", "at least 2", "1", true, true);
   refused([](Call& c) { c.segments = {1, 2, 6}; }, "segments [S + 1], first entry", "0", "1", true, true);
   refused([](Call& c) { c.segments = {0, 2, 5}; }, "segments [S + 1], last entry (T)", "6", "5", true, true);
-  refused([](Call& c) { c.segments = {0, 7, 6}; }, "segments [S + 1], each entry after the one before it", "at least 7", "6", true, true);
+  refused([](Call& c) { c.segments = {0, 7, 6}; }, "segments [S + 1], each entry after the one before it", "at least 7",
+          "6", true, true);
 }
 
 BOOST_AUTO_TEST_CASE(a_small_workspace_is_refused_with_all_that_is_needed) {

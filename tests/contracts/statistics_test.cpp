@@ -59,7 +59,8 @@ template <class Real> void as_the_reference(std::size_t b, double unit) {
   for (std::size_t g = 0; g < 4; ++g) {
     Index const tokens = 61, experts = 33, sequences = 4;
     auto const x = logits_of<Real>(Kind::Bell, tokens, experts);
-    Options const options{.bias = bias_of(experts, 0.3f), .padding = padding_of(tokens), .segments = segments_of(tokens, sequences)};
+    Options const options{
+        .bias = bias_of(experts, 0.3f), .padding = padding_of(tokens), .segments = segments_of(tokens, sequences)};
     auto const r = route(b, gates[g], {.k = 3}, matrix(x, tokens, experts), options);
     reference::Gate const gate = reference_gate(gates[g]);
     reference::Matrix const logits(x.data(), std::size_t(tokens), std::size_t(experts));
@@ -81,7 +82,8 @@ template <class Real> void as_the_reference(std::size_t b, double unit) {
       for (Index e = 0; e < experts; ++e) {
         double const expected = sums.score_sums[std::size_t(e)];
         double const got = double(load.template get<stats::ScoreSums>(s)[e]) / stats::score_one<Real>;
-        BOOST_TEST_REQUIRE((std::abs(got - expected) <= double(tokens) * unit + rounding * expected), gate_names[g] << ", expert " << e);
+        BOOST_TEST_REQUIRE((std::abs(got - expected) <= double(tokens) * unit + rounding * expected),
+                           gate_names[g] << ", expert " << e);
       }
       auto const squares = load.template get<stats::LogSumExpSquares>(s);
       double const lse = double(squares[0]) + double(squares[1]) / stats::square_one;
@@ -100,7 +102,8 @@ BOOST_AUTO_TEST_CASE(padding_rows_are_nowhere) {
     Options const options{.bias = bias_of(experts, 0.1f), .padding = padding_of(tokens), .segments = {}};
     std::vector<float> dense; // the same tokens without the padding rows
     for (Index t = 0; t < tokens; ++t)
-      if (!options.padding[std::size_t(t)]) dense.insert(dense.end(), x.begin() + t * experts, x.begin() + (t + 1) * experts);
+      if (!options.padding[std::size_t(t)])
+        dense.insert(dense.end(), x.begin() + t * experts, x.begin() + (t + 1) * experts);
     Index const valid = Index(dense.size()) / experts;
     for (Index t = 0; t < tokens; ++t) // whatever a padding row holds
       if (options.padding[std::size_t(t)])
@@ -124,16 +127,19 @@ BOOST_AUTO_TEST_CASE(sequences_are_separate_batches) {
   for (std::size_t g = 0; g < 4; ++g) {
     Index const tokens = 91, experts = 24, sequences = 7;
     auto const x = logits_of(Kind::Bell, tokens, experts);
-    Options const options{.bias = bias_of(experts, 0.1f), .padding = padding_of(tokens), .segments = segments_of(tokens, sequences)};
+    Options const options{
+        .bias = bias_of(experts, 0.1f), .padding = padding_of(tokens), .segments = segments_of(tokens, sequences)};
     auto const r = route(b, gates[g], {.k = 3}, matrix(x, tokens, experts), options);
     for (Index s = 0; s < sequences; ++s) {
       Index const first = options.segments[std::size_t(s)], count = options.segments[std::size_t(s) + 1] - first;
       Options const alone{.bias = options.bias,
                           .padding = {options.padding.begin() + first, options.padding.begin() + first + count},
                           .segments = {}};
-      auto const a = route(b, gates[g], {.k = 3}, moebal::MatrixView<float const>(x.data() + first * experts, count, experts), alone);
+      auto const a = route(b, gates[g], {.k = 3},
+                           moebal::MatrixView<float const>(x.data() + first * experts, count, experts), alone);
       Index const slots = All::slots(experts);
-      BOOST_TEST((std::equal(a.load.begin(), a.load.end(), r.load.begin() + s * slots)), gate_names[g] << ", sequence " << s);
+      BOOST_TEST((std::equal(a.load.begin(), a.load.end(), r.load.begin() + s * slots)),
+                 gate_names[g] << ", sequence " << s);
       BOOST_TEST((std::equal(a.ids.begin(), a.ids.end(), r.ids.begin() + first * 3)));
     }
   }
@@ -151,8 +157,8 @@ BOOST_AUTO_TEST_CASE(any_cut_of_the_rows_sums_to_the_same) {
         std::vector<std::int64_t> sum(whole.load.size());
         for (Index p = 0; p < parts; ++p) {
           Index const first = tokens * p / parts, count = tokens * (p + 1) / parts - first;
-          auto const part =
-              route(b, gates[g], {.k = 8}, moebal::MatrixView<float const>(x.data() + first * experts, count, experts), options);
+          auto const part = route(b, gates[g], {.k = 8},
+                                  moebal::MatrixView<float const>(x.data() + first * experts, count, experts), options);
           for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += part.load[i];
         }
         BOOST_TEST((sum == whole.load), name_of(kind) << ", " << gate_names[g] << ", parts " << parts);

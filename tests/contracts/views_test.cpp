@@ -46,7 +46,8 @@ BOOST_AUTO_TEST_CASE(eigen_matrices_maps_and_blocks) {
       BOOST_TEST(same(plain, router.route(exec, wide.block(1, 4, tokens, experts))));
       MatrixView<float const> const strided(wide.data() + experts + 7 + 4, tokens, experts, experts + 7);
       BOOST_TEST(same(plain, router.route(exec, strided)));
-      Eigen::Map<Matrix const, 0, Eigen::OuterStride<>> const apart(wide.data() + experts + 7 + 4, tokens, experts, Eigen::OuterStride<>(experts + 7));
+      Eigen::Map<Matrix const, 0, Eigen::OuterStride<>> const apart(wide.data() + experts + 7 + 4, tokens, experts,
+                                                                    Eigen::OuterStride<>(experts + 7));
       BOOST_TEST(same(plain, router.route(exec, apart)));
     }
   });
@@ -62,7 +63,8 @@ BOOST_AUTO_TEST_CASE(vectors_of_options) {
   on_each_backend([&](char const*, auto const& exec) {
     auto const logits = matrix(x, tokens, experts);
     auto const a = router.route(exec, logits, moebal::RowOptions<>{bias, padding, segments});
-    BOOST_TEST(same(a, router.route(exec, logits, moebal::RowOptions<>{std::span(bias), std::span(padding), std::span(segments)})));
+    BOOST_TEST(same(
+        a, router.route(exec, logits, moebal::RowOptions<>{std::span(bias), std::span(padding), std::span(segments)})));
     BOOST_TEST(same(a, router.route(exec, logits, moebal::RowOptions<>{eigen_bias, padding, segments})));
     BOOST_TEST(same(a, router.route(exec, logits, moebal::RowOptions<>{row_bias, padding, segments})));
     BOOST_TEST(!same(a, router.route(exec, logits)));

@@ -18,8 +18,10 @@ BOOST_AUTO_TEST_CASE(every_refusal_names_needed_and_had) {
   BOOST_CHECK_EXCEPTION(require_within("K", 1, 8, 0), ShapeError, says("moebal: K: needed 1 to 8, had 0"));
   BOOST_CHECK_EXCEPTION(require_within("K", 1, 8, 9), ShapeError, says("moebal: K: needed 1 to 8, had 9"));
   BOOST_CHECK_EXCEPTION(require_at_least("bytes", 5, 4), ShapeError, says("moebal: bytes: needed at least 5, had 4"));
-  BOOST_CHECK_EXCEPTION(detail::refuse<StateError>("step", "open", "closed"), StateError, says("moebal: step: needed open, had closed"));
-  BOOST_CHECK_EXCEPTION(detail::refuse<CommError>("rank", "3", "none"), Error, says("moebal: rank: needed 3, had none"));
+  BOOST_CHECK_EXCEPTION(detail::refuse<StateError>("step", "open", "closed"), StateError,
+                        says("moebal: step: needed open, had closed"));
+  BOOST_CHECK_EXCEPTION(detail::refuse<CommError>("rank", "3", "none"), Error,
+                        says("moebal: rank: needed 3, had none"));
 }
 
 BOOST_AUTO_TEST_CASE(what_fits_passes) {

@@ -57,7 +57,8 @@ BOOST_AUTO_TEST_CASE(dots_fuse_each_product) {
   std::vector<float> x(33, 0), y(33, 0);
   x[0] = -0x1.000004p0f, y[0] = 1;
   x[32] = a, y[32] = a; // the same strand: -1.000004p0 + a * a in one rounding
-  auto const dot = lanes.dot<float>(33, [&](Index e) { return x[std::size_t(e)]; }, [&](Index e) { return y[std::size_t(e)]; });
+  auto const dot =
+      lanes.dot<float>(33, [&](Index e) { return x[std::size_t(e)]; }, [&](Index e) { return y[std::size_t(e)]; });
   BOOST_TEST(dot == 0x1p-46f);
 }
 

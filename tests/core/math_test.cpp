@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// The score functions against long double, against their sequences written down once more, for monotonicity, and as stored bits.
+// The score functions against long double, against their sequences written down once more, for monotonicity, and as
+// stored bits.
 #include "support/test.hpp"
 
 #include <moebal/core/math.hpp>
@@ -43,8 +44,8 @@ private:
   std::uint64_t value_ = 0xcbf29ce484222325u;
 };
 
-/// exp(x), x <= 0, as shared between all machines: see the comments of core/math.hpp. Another form of the same number, in which
-/// the power of two is halved and the sum doubled.
+/// exp(x), x <= 0, as shared between all machines: see the comments of core/math.hpp. Another form of the same number,
+/// in which the power of two is halved and the sum doubled.
 float exp_written_out(float x) {
   float const magic = 12582912.0f + 126;
   float const y = x > -87.25f ? x : -87.25f;
@@ -148,7 +149,8 @@ BOOST_AUTO_TEST_CASE(in_double_within_two_ulp) {
       softplus_worst = std::max(softplus_worst, ulp(math::softplus(z), exact_softplus(z)));
     }
     double const sum = 1 + double(i) * double(i) * 1e-3 + 1e-8 * i;
-    if (sum > 1.001) log_worst = std::max(log_worst, ulp(math::log_of_sum(sum), std::log(static_cast<long double>(sum))));
+    if (sum > 1.001)
+      log_worst = std::max(log_worst, ulp(math::log_of_sum(sum), std::log(static_cast<long double>(sum))));
   }
   BOOST_TEST(exp_worst <= 1.1);
   BOOST_TEST(sigmoid_worst <= 2.5);
@@ -174,11 +176,13 @@ BOOST_AUTO_TEST_CASE(exp_and_sigmoid_rise) {
   auto const sigmoid = [](float x) { return math::sigmoid(x); };
   std::uint32_t const n = 1u << 21;
   for (float from : {-87.0f, -50.0f, -8.1f, -1.1f, -0.4f, -0.3f, -0.25f, -0.01f}) rises(exp, from, n);
-  for (float from : {-86.1f, -40.0f, -17.0f, -8.1f, -1.1f, -0.3f, -0.25f, 0.24f, 0.3f, 0.9f, 3.9f, 15.9f}) rises(sigmoid, from, n);
+  for (float from : {-86.1f, -40.0f, -17.0f, -8.1f, -1.1f, -0.3f, -0.25f, 0.24f, 0.3f, 0.9f, 3.9f, 15.9f})
+    rises(sigmoid, from, n);
   // A function that falls once in a million is found.
   auto const dented = [&](float x) { return bits_of(x) % 1000003 == 0 ? sigmoid(x) * 0.999f : sigmoid(x); };
   std::uint32_t falls = 0;
-  for (std::uint32_t i = 1; i < n; ++i) falls += dented(float_of(bits_of(1.0f) + i)) < dented(float_of(bits_of(1.0f) + i - 1));
+  for (std::uint32_t i = 1; i < n; ++i)
+    falls += dented(float_of(bits_of(1.0f) + i)) < dented(float_of(bits_of(1.0f) + i - 1));
   BOOST_TEST(falls > 0u);
 }
 

@@ -17,9 +17,22 @@ BOOST_AUTO_TEST_SUITE(core_rank)
 template <class Real> void order_of_keys() {
   constexpr Real inf = std::numeric_limits<Real>::infinity(), nan = std::numeric_limits<Real>::quiet_NaN();
   constexpr Real least = std::numeric_limits<Real>::denorm_min(), most = std::numeric_limits<Real>::max();
-  Real const rising[] = {nan, -inf, -most, -1, -std::numeric_limits<Real>::min(), -least, 0, least, 2 * least, std::numeric_limits<Real>::min(), 1,
-                         std::nextafter(Real(1), Real(2)), most, inf};
-  for (std::size_t i = 0; i + 1 < std::size(rising); ++i) BOOST_TEST((order_key(rising[i]) < order_key(rising[i + 1])), "step " << i);
+  Real const rising[] = {nan,
+                         -inf,
+                         -most,
+                         -1,
+                         -std::numeric_limits<Real>::min(),
+                         -least,
+                         0,
+                         least,
+                         2 * least,
+                         std::numeric_limits<Real>::min(),
+                         1,
+                         std::nextafter(Real(1), Real(2)),
+                         most,
+                         inf};
+  for (std::size_t i = 0; i + 1 < std::size(rising); ++i)
+    BOOST_TEST((order_key(rising[i]) < order_key(rising[i + 1])), "step " << i);
   BOOST_TEST((order_key(nan) == 0));
   BOOST_TEST((order_key(-nan) == 0));
   BOOST_TEST((order_key(std::numeric_limits<Real>::signaling_NaN()) == 0));

@@ -18,9 +18,11 @@ static_assert(std::is_convertible_v<VectorView<float>, VectorView<float const>>)
 static_assert(std::is_convertible_v<MatrixView<float>, MatrixView<float const>>);
 static_assert(!std::is_convertible_v<std::vector<float> const&, VectorView<float>>, "a view does not cast const away");
 static_assert(!std::is_convertible_v<VectorView<float const>, VectorView<float>>);
-static_assert(!std::is_convertible_v<std::vector<double>&, VectorView<float const>>, "no element is converted silently");
+static_assert(!std::is_convertible_v<std::vector<double>&, VectorView<float const>>,
+              "no element is converted silently");
 static_assert(!std::is_convertible_v<std::list<float>&, VectorView<float>>);
-static_assert(!std::is_convertible_v<VectorView<float, DeviceMemory>, VectorView<float>>, "device memory is no host memory");
+static_assert(!std::is_convertible_v<VectorView<float, DeviceMemory>, VectorView<float>>,
+              "device memory is no host memory");
 static_assert(!std::is_convertible_v<MatrixView<float, HostMemory>, MatrixView<float, DeviceMemory>>);
 static_assert(vector_like<std::vector<int>&> && vector_like<std::span<int const>> && matrix_like<MatrixView<float>>);
 static_assert(!matrix_like<std::vector<float>&>, "a vector is no matrix of some shape");

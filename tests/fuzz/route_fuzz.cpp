@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Any bytes as logits, biases, masks, segments, shapes and options: K distinct ids in order, counts that sum up, one NaN,
-// finite and repeatable results; nothing outside the caller's memory (AddressSanitizer sees the exact sizes).
+// Any bytes as logits, biases, masks, segments, shapes and options: K distinct ids in order, counts that sum up, one
+// NaN, finite and repeatable results; nothing outside the caller's memory (AddressSanitizer sees the exact sizes).
 #include <moebal/backend/eigen.hpp>
 #include <moebal/gate/sigmoid.hpp>
 #include <moebal/gate/softmax.hpp>
@@ -21,8 +21,8 @@
 namespace {
 
 using namespace moebal;
-using All = stats::List<stats::Counts, stats::FirstChoiceCounts, stats::UnbiasedCounts, stats::UnbiasedFirstChoiceCounts,
-                        stats::ScoreSums, stats::LogSumExpSquares>;
+using All = stats::List<stats::Counts, stats::FirstChoiceCounts, stats::UnbiasedCounts,
+                        stats::UnbiasedFirstChoiceCounts, stats::ScoreSums, stats::LogSumExpSquares>;
 
 void expect(bool holds, char const* what) {
   if (holds) return;
@@ -65,7 +65,8 @@ template <class Logit> bool better(Logit a, Index i, Logit b, Index j) { // the 
   return x > y || (x == y && i < j);
 }
 
-template <class Logit, class Selection, class Gate> void run(Bytes& in, Selection selection, Gate gate, Index experts, Index tokens) {
+template <class Logit, class Selection, class Gate>
+void run(Bytes& in, Selection selection, Gate gate, Index experts, Index tokens) {
   using Real = compute_t<Logit>;
   constexpr Index k = Selection::top_k;
   Router const router(selection, gate);
@@ -77,7 +78,8 @@ template <class Logit, class Selection, class Gate> void run(Bytes& in, Selectio
   auto const segments = in.array<Index>(flags & 2 ? sequences + 1 : 0);
   if (flags & 2) { // valid ones, or whatever the bytes say
     if (flags & 16) {
-      for (Index s = 0; s <= sequences; ++s) segments[std::size_t(s)] = std::abs(segments[std::size_t(s)] % (tokens + 1));
+      for (Index s = 0; s <= sequences; ++s)
+        segments[std::size_t(s)] = std::abs(segments[std::size_t(s)] % (tokens + 1));
       std::sort(segments.get(), segments.get() + sequences + 1);
       segments[0] = 0;
       segments[std::size_t(sequences)] = tokens;
@@ -118,12 +120,15 @@ template <class Logit, class Selection, class Gate> void run(Bytes& in, Selectio
       for (Index j = 0; j < i; ++j) expect(row[i] != row[j], "ids are distinct");
       if (math::is_nan(w)) expect(math::Ops<Real>::to_bits(w) == math::Ieee<Real>::nan, "there is one NaN");
       if (options.bias.empty() && i > 0)
-        expect(better(x[std::size_t(t * experts + row[i - 1])], row[i - 1], x[std::size_t(t * experts + row[i])], row[i]), "best first");
+        expect(
+            better(x[std::size_t(t * experts + row[i - 1])], row[i - 1], x[std::size_t(t * experts + row[i])], row[i]),
+            "best first");
     }
     if (!is_padding && options.bias.empty() && !Selection::needs_scores)
       for (Index e = 0; e < experts; ++e)
         if (std::find(row, row + k, ExpertId(e)) == row + k)
-          expect(better(x[std::size_t(t * experts + row[k - 1])], row[k - 1], x[std::size_t(t * experts + e)], e), "nothing better is left");
+          expect(better(x[std::size_t(t * experts + row[k - 1])], row[k - 1], x[std::size_t(t * experts + e)], e),
+                 "nothing better is left");
   }
   for (Index s = 0; s < sequences; ++s) {
     seen += view.tokens(s), bad += view.bad_rows(s);
@@ -138,7 +143,8 @@ template <class Logit, class Selection, class Gate> void run(Bytes& in, Selectio
   auto const again = std::make_unique<std::int64_t[]>(std::size_t(view.size()));
   EigenExec const other = flags & 1 ? EigenExec{} : EigenExec{&pool()};
   workspace.reserve(router.template workspace_bytes<All, Logit>(other, tokens, experts, sequences));
-  router.template route_into<All>(other, logits, options, RoutingView<Real>{{again_ids.get(), tokens, k}, {again_weights.get(), tokens, k}},
+  router.template route_into<All>(other, logits, options,
+                                  RoutingView<Real>{{again_ids.get(), tokens, k}, {again_weights.get(), tokens, k}},
                                   LoadView<All>(again.get(), sequences, experts), WorkspaceView<>(workspace));
   auto const same = [](auto const& a, auto const& b, Index n) {
     return n == 0 || std::memcmp(a.get(), b.get(), std::size_t(n) * sizeof(a[0])) == 0;
@@ -146,7 +152,8 @@ template <class Logit, class Selection, class Gate> void run(Bytes& in, Selectio
   expect(same(ids, again_ids, tokens * k) && same(weights, again_weights, tokens * k) && same(load, again, view.size()),
          "threads change no bit");
 
-  auto const d_weights = in.array<Real>(tokens * k), slopes = in.array<Real>(sequences * experts), z = in.array<Real>(sequences);
+  auto const d_weights = in.array<Real>(tokens * k), slopes = in.array<Real>(sequences * experts),
+             z = in.array<Real>(sequences);
   auto const d = std::make_unique<Real[]>(std::size_t(tokens * experts));
   RouterGradient<Real> gradient;
   if (flags & 32) gradient.d_weights = {d_weights.get(), tokens, k};
@@ -172,21 +179,30 @@ template <class Logit> void with_logits(Bytes& in) {
   };
   auto const go = [&](auto selection, Index experts) {
     switch (gate & 3) {
-    case 0: return run<Logit>(in, selection, options(Softmax{}), experts, tokens);
-    case 1: return run<Logit>(in, selection, SoftmaxOverChosen{}, experts, tokens);
-    case 2: return run<Logit>(in, selection, options(Sigmoid{}), experts, tokens);
-    default: return run<Logit>(in, selection, options(SqrtSoftplus{}), experts, tokens);
+    case 0:
+      return run<Logit>(in, selection, options(Softmax{}), experts, tokens);
+    case 1:
+      return run<Logit>(in, selection, SoftmaxOverChosen{}, experts, tokens);
+    case 2:
+      return run<Logit>(in, selection, options(Sigmoid{}), experts, tokens);
+    default:
+      return run<Logit>(in, selection, options(SqrtSoftplus{}), experts, tokens);
     }
   };
   Index const experts = shape >> 2;
   switch (shape & 3) {
-  case 0: return go(TopK<1>{}, experts + 1);
-  case 1: return go(TopK<5>{}, experts + 5);
+  case 0:
+    return go(TopK<1>{}, experts + 1);
+  case 1:
+    return go(TopK<5>{}, experts + 5);
   case 2:
-    return go(GroupLimitedTopK<3>{.groups = in.below(9), .kept = in.below(9), .score = gate & 4 ? GroupScore::Max : GroupScore::SumTop,
+    return go(GroupLimitedTopK<3>{.groups = in.below(9),
+                                  .kept = in.below(9),
+                                  .score = gate & 4 ? GroupScore::Max : GroupScore::SumTop,
                                   .sum_of = in.below(5)},
               experts + 3);
-  default: return go(TopK<9>{}, Index(9)); // K = E
+  default:
+    return go(TopK<9>{}, Index(9)); // K = E
   }
 }
 
@@ -195,10 +211,17 @@ template <class Logit> void with_logits(Bytes& in) {
 extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size) {
   Bytes in(data, size);
   switch (in.take<std::uint8_t>() & 3) {
-  case 0: with_logits<float>(in); break;
-  case 1: with_logits<double>(in); break;
-  case 2: with_logits<BFloat16>(in); break;
-  default: with_logits<Half>(in);
+  case 0:
+    with_logits<float>(in);
+    break;
+  case 1:
+    with_logits<double>(in);
+    break;
+  case 2:
+    with_logits<BFloat16>(in);
+    break;
+  default:
+    with_logits<Half>(in);
   }
   return 0;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Any bytes as a saved balancer, and saved balancers with damage: restore refuses them with StateError and changes nothing, or
-// takes them and saves the same bytes again.
+// Any bytes as a saved balancer, and saved balancers with damage: restore refuses them with StateError and changes
+// nothing, or takes them and saves the same bytes again.
 #include <moebal/balancer.hpp>
 
 #include <cstdio>
@@ -39,7 +39,8 @@ template <class B> void restore(B& balancer, std::string const& bytes) {
 
 } // namespace
 
-// The first byte says whether the rest is a state, or damage to a good one: triples (place, place, new byte), and a cut.
+// The first byte says whether the rest is a state, or damage to a good one: triples (place, place, new byte), and a
+// cut.
 extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size) {
   if (size == 0) return 0;
   Balancer biased(GlobalBatch<>{}, Rules{SwitchLoss<>{}, LossFreeBias{}}, BalancerShape{.experts = 7, .top_k = 2});
@@ -56,8 +57,9 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
   }
   restore(biased, bytes);
   restore(plain, bytes);
-  Balancers both(Balancer(GlobalBatch<>{}, Rules{SwitchLoss<>{}, LossFreeBias{}}, BalancerShape{.experts = 7, .top_k = 2}),
-                 Balancer(MicroBatch<>{}, SwitchLoss<>{}, BalancerShape{.experts = 7, .top_k = 2}));
+  Balancers both(
+      Balancer(GlobalBatch<>{}, Rules{SwitchLoss<>{}, LossFreeBias{}}, BalancerShape{.experts = 7, .top_k = 2}),
+      Balancer(MicroBatch<>{}, SwitchLoss<>{}, BalancerShape{.experts = 7, .top_k = 2}));
   restore(both, bytes + bytes);
   return 0;
 }

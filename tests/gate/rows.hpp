@@ -16,25 +16,28 @@ using moebal::Index;
 using moebal::SerialLanes;
 
 /// Weights [K] of the chosen logits.
-template <class Real = double, class Gate> reference::Row weights(Gate const& gate, reference::Row const& z, reference::Ids const& ids) {
+template <class Real = double, class Gate>
+reference::Row weights(Gate const& gate, reference::Row const& z, reference::Ids const& ids) {
   std::vector<Real> const row(z.begin(), z.end());
   std::vector<Real> chosen, out(ids.size());
   for (int e : ids) chosen.push_back(row[std::size_t(e)]);
   auto const g = moebal::gate::rows_of(gate);
   auto const opened = g.template open<Real>(SerialLanes{}, moebal::LogitRow<Real>{row.data()}, Index(z.size()));
-  g.weigh(SerialLanes{}, opened, static_cast<Real const*>(chosen.data()), Index(ids.size()), Index(ids.size()), out.data());
+  g.weigh(SerialLanes{}, opened, static_cast<Real const*>(chosen.data()), Index(ids.size()), Index(ids.size()),
+          out.data());
   return reference::Row(out.begin(), out.end());
 }
 
 /// d loss / d logits [E] of d loss / d weights [K].
 template <class Real = double, class Gate>
-reference::Row weights_gradient(Gate const& gate, reference::Row const& z, reference::Ids const& ids, reference::Row const& d_weights) {
+reference::Row weights_gradient(Gate const& gate, reference::Row const& z, reference::Ids const& ids,
+                                reference::Row const& d_weights) {
   std::vector<Real> const row(z.begin(), z.end()), d_w(d_weights.begin(), d_weights.end());
   std::vector<ExpertId> const experts(ids.begin(), ids.end());
   std::vector<Real> scratch(2 * ids.size() + z.size(), Real(1e30)), d(z.size(), 0);
-  moebal::gate::rows_of(gate).weigh_backward(SerialLanes{}, moebal::LogitRow<Real>{row.data()}, Index(z.size()), experts.data(),
-                                             Index(ids.size()), Index(ids.size()), d_w.data(), scratch.data(),
-                                             d.data());
+  moebal::gate::rows_of(gate).weigh_backward(SerialLanes{}, moebal::LogitRow<Real>{row.data()}, Index(z.size()),
+                                             experts.data(), Index(ids.size()), Index(ids.size()), d_w.data(),
+                                             scratch.data(), d.data());
   return reference::Row(d.begin(), d.end());
 }
 
@@ -51,7 +54,8 @@ template <class Real = double, class Gate>
 reference::Row balance_gradient(Gate const& gate, reference::Row const& z, reference::Row const& slopes) {
   std::vector<Real> const row(z.begin(), z.end()), s(slopes.begin(), slopes.end());
   std::vector<Real> d(z.size(), 0);
-  moebal::gate::rows_of(gate).balance().backward(SerialLanes{}, moebal::LogitRow<Real>{row.data()}, Index(z.size()), s.data(), d.data());
+  moebal::gate::rows_of(gate).balance().backward(SerialLanes{}, moebal::LogitRow<Real>{row.data()}, Index(z.size()),
+                                                 s.data(), d.data());
   return reference::Row(d.begin(), d.end());
 }
 

@@ -19,7 +19,8 @@ BOOST_AUTO_TEST_CASE(scores_and_slopes) {
   for (double z = -80; z <= 80; z += 0.37) {
     double const s = gate.score(z);
     BOOST_TEST(std::abs(s - reference::sigmoid(z)) <= 1e-15 * reference::sigmoid(z));
-    BOOST_TEST(std::abs(gate.slope(z, s) - reference::sigmoid_slope(z)) <= 2e-14 * reference::sigmoid_slope(z) + 2.3e-16);
+    BOOST_TEST(std::abs(gate.slope(z, s) - reference::sigmoid_slope(z)) <=
+               2e-14 * reference::sigmoid_slope(z) + 2.3e-16);
     BOOST_TEST(gate.score(z + 0.01) >= s); // a logit ranks as its score does
     float const f = gate.score(float(z));
     BOOST_TEST(std::abs(double(f) - reference::sigmoid(double(float(z)))) <= 3e-7 * double(f));
@@ -39,16 +40,22 @@ BOOST_AUTO_TEST_CASE(defaults_normalise_and_keep_the_gradient_of_a_single_choice
   BOOST_TEST(std::abs(sum - 1) < 1e-15);
   BOOST_TEST(std::abs(weights(Sigmoid{}, logits, {4})[0] - reference::sigmoid(-4)) < 1e-15);
   BOOST_TEST(weights(Sigmoid{.single_choice = SingleChoice::Normalised}, logits, {4})[0] == 1);
-  BOOST_TEST(close(weights(Sigmoid{.scale = 2.5f}, logits, chosen), reference::weights({.score = reference::Score::Sigmoid, .normalise = true,
-                                                                                       .scale = 2.5, .epsilon = 1e-20}, logits, chosen), 1e-15));
+  BOOST_TEST(
+      close(weights(Sigmoid{.scale = 2.5f}, logits, chosen),
+            reference::weights({.score = reference::Score::Sigmoid, .normalise = true, .scale = 2.5, .epsilon = 1e-20},
+                               logits, chosen),
+            1e-15));
 }
 
 BOOST_AUTO_TEST_CASE(gradients) {
   reference::Gate const gate{.score = reference::Score::Sigmoid, .normalise = true, .epsilon = 1e-20};
-  BOOST_TEST(close(weights_gradient(Sigmoid{}, logits, chosen, pulls), reference::weights_gradient(gate, logits, chosen, pulls), 1e-13));
+  BOOST_TEST(close(weights_gradient(Sigmoid{}, logits, chosen, pulls),
+                   reference::weights_gradient(gate, logits, chosen, pulls), 1e-13));
   BOOST_TEST(close(balance(Sigmoid{}, logits), reference::normalised_scores(gate.score, logits), 1e-14));
-  BOOST_TEST(close(balance_gradient(Sigmoid{}, logits, slopes), reference::normalised_scores_gradient(gate.score, logits, slopes), 1e-13));
-  for (double d : weights_gradient(Sigmoid{.single_choice = SingleChoice::Normalised}, logits, {4}, {1.0})) BOOST_TEST(std::abs(d) < 1e-15);
+  BOOST_TEST(close(balance_gradient(Sigmoid{}, logits, slopes),
+                   reference::normalised_scores_gradient(gate.score, logits, slopes), 1e-13));
+  for (double d : weights_gradient(Sigmoid{.single_choice = SingleChoice::Normalised}, logits, {4}, {1.0}))
+    BOOST_TEST(std::abs(d) < 1e-15);
   BOOST_TEST(weights_gradient(Sigmoid{}, logits, {4}, {1.0})[4] > 1e-3); // alive
 }
 

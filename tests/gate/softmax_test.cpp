@@ -20,7 +20,8 @@ BOOST_AUTO_TEST_CASE(plain_probabilities_by_default) {
   BOOST_TEST(close(balance(Softmax{}, logits), p, 1e-15));
   BOOST_TEST(close(balance(SoftmaxOverChosen{}, logits), p, 1e-15));
   BOOST_TEST(std::abs(weights(Softmax{.normalise = Normalise::OverChosen}, logits, {2})[0] - 1) < 1e-15); // Mixtral
-  double const raw = weights(Softmax{.normalise = Normalise::OverChosen, .single_choice = SingleChoice::Raw}, logits, {2})[0];
+  double const raw =
+      weights(Softmax{.normalise = Normalise::OverChosen, .single_choice = SingleChoice::Raw}, logits, {2})[0];
   BOOST_TEST(std::abs(raw - p[2]) < 1e-15); // Megatron
 }
 
@@ -44,14 +45,17 @@ BOOST_AUTO_TEST_CASE(large_logits_neither_overflow_nor_shift) {
 
 BOOST_AUTO_TEST_CASE(gradients) {
   reference::Gate const none{.score = reference::Score::Softmax};
-  BOOST_TEST(close(weights_gradient(Softmax{}, logits, chosen, pulls), reference::weights_gradient(none, logits, chosen, pulls), 1e-13));
+  BOOST_TEST(close(weights_gradient(Softmax{}, logits, chosen, pulls),
+                   reference::weights_gradient(none, logits, chosen, pulls), 1e-13));
   reference::Gate const over{.score = reference::Score::Softmax, .normalise = true};
   BOOST_TEST(close(weights_gradient(Softmax{.normalise = Normalise::OverChosen}, logits, chosen, pulls),
                    reference::weights_gradient(over, logits, chosen, pulls), 1e-13));
   reference::Gate const epsilon{.score = reference::Score::Softmax, .normalise = true, .epsilon = double(0.1f)};
-  BOOST_TEST(close(weights_gradient(Softmax{.normalise = Normalise::OverChosen, .epsilon = 0.1f}, logits, chosen, pulls),
-                   reference::weights_gradient(epsilon, logits, chosen, pulls), 1e-13));
-  BOOST_TEST(close(balance_gradient(Softmax{}, logits, slopes), reference::normalised_scores_gradient(none.score, logits, slopes), 1e-13));
+  BOOST_TEST(
+      close(weights_gradient(Softmax{.normalise = Normalise::OverChosen, .epsilon = 0.1f}, logits, chosen, pulls),
+            reference::weights_gradient(epsilon, logits, chosen, pulls), 1e-13));
+  BOOST_TEST(close(balance_gradient(Softmax{}, logits, slopes),
+                   reference::normalised_scores_gradient(none.score, logits, slopes), 1e-13));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

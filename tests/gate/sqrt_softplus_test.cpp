@@ -19,7 +19,8 @@ BOOST_AUTO_TEST_CASE(scores_and_slopes) {
   for (double z = -80; z <= 80; z += 0.37) {
     double const s = gate.score(z);
     BOOST_TEST(std::abs(s - reference::sqrt_softplus(z)) <= 1e-15 * reference::sqrt_softplus(z));
-    BOOST_TEST(std::abs(gate.slope(z, s) - reference::sqrt_softplus_slope(z)) <= 2e-14 * reference::sqrt_softplus_slope(z) + 2.3e-16);
+    BOOST_TEST(std::abs(gate.slope(z, s) - reference::sqrt_softplus_slope(z)) <=
+               2e-14 * reference::sqrt_softplus_slope(z) + 2.3e-16);
     BOOST_TEST(gate.score(z + 0.01) >= s); // a logit ranks as its score does
     float const f = gate.score(float(z));
     BOOST_TEST(std::abs(double(f) - reference::sqrt_softplus(double(float(z)))) <= 3e-7 * double(f));
@@ -39,16 +40,22 @@ BOOST_AUTO_TEST_CASE(defaults_normalise_and_keep_the_gradient_of_a_single_choice
   BOOST_TEST(std::abs(sum - 1) < 1e-15);
   BOOST_TEST(std::abs(weights(SqrtSoftplus{}, logits, {4})[0] - reference::sqrt_softplus(-4)) < 1e-15);
   BOOST_TEST(weights(SqrtSoftplus{.single_choice = SingleChoice::Normalised}, logits, {4})[0] == 1);
-  BOOST_TEST(close(weights(SqrtSoftplus{.scale = 2.5f}, logits, chosen), reference::weights({.score = reference::Score::SqrtSoftplus, .normalise = true,
-                                                                                       .scale = 2.5, .epsilon = 1e-20}, logits, chosen), 1e-15));
+  BOOST_TEST(close(
+      weights(SqrtSoftplus{.scale = 2.5f}, logits, chosen),
+      reference::weights({.score = reference::Score::SqrtSoftplus, .normalise = true, .scale = 2.5, .epsilon = 1e-20},
+                         logits, chosen),
+      1e-15));
 }
 
 BOOST_AUTO_TEST_CASE(gradients) {
   reference::Gate const gate{.score = reference::Score::SqrtSoftplus, .normalise = true, .epsilon = 1e-20};
-  BOOST_TEST(close(weights_gradient(SqrtSoftplus{}, logits, chosen, pulls), reference::weights_gradient(gate, logits, chosen, pulls), 1e-13));
+  BOOST_TEST(close(weights_gradient(SqrtSoftplus{}, logits, chosen, pulls),
+                   reference::weights_gradient(gate, logits, chosen, pulls), 1e-13));
   BOOST_TEST(close(balance(SqrtSoftplus{}, logits), reference::normalised_scores(gate.score, logits), 1e-14));
-  BOOST_TEST(close(balance_gradient(SqrtSoftplus{}, logits, slopes), reference::normalised_scores_gradient(gate.score, logits, slopes), 1e-13));
-  for (double d : weights_gradient(SqrtSoftplus{.single_choice = SingleChoice::Normalised}, logits, {4}, {1.0})) BOOST_TEST(std::abs(d) < 1e-15);
+  BOOST_TEST(close(balance_gradient(SqrtSoftplus{}, logits, slopes),
+                   reference::normalised_scores_gradient(gate.score, logits, slopes), 1e-13));
+  for (double d : weights_gradient(SqrtSoftplus{.single_choice = SingleChoice::Normalised}, logits, {4}, {1.0}))
+    BOOST_TEST(std::abs(d) < 1e-15);
   BOOST_TEST(weights_gradient(SqrtSoftplus{}, logits, {4}, {1.0})[4] > 1e-3); // alive
 }
 
@@ -56,7 +63,8 @@ BOOST_AUTO_TEST_CASE(zero_scores_have_zero_slopes_and_weights) {
   SqrtSoftplus const gate;
   BOOST_TEST(gate.score(-100.0f) == 0);
   BOOST_TEST(gate.slope(-100.0f, gate.score(-100.0f)) == 0);
-  for (double w : weights<float>(gate, reference::Row(7, -100.0), chosen)) BOOST_TEST(w == 0); // 0 / (0 + 1e-20), and not NaN
+  for (double w : weights<float>(gate, reference::Row(7, -100.0), chosen))
+    BOOST_TEST(w == 0); // 0 / (0 + 1e-20), and not NaN
   for (double w : weights<float>(SqrtSoftplus{.epsilon = 0}, reference::Row(7, -100.0), chosen)) BOOST_TEST(w == 0);
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// The CPU's fast forms (packs of lanes, tiles of rows) against plain loops: the same bits for every K of a tile, for any bits in
-// the logits, at row counts around one and two tiles.
+// The CPU's fast forms (packs of lanes, tiles of rows) against plain loops: the same bits for every K of a tile, for
+// any bits in the logits, at row counts around one and two tiles.
 #include "support/test.hpp"
 
 #include "support/inputs.hpp"
@@ -45,7 +45,8 @@ template <class Logit, class Router> void every_kind(Router const& router, std::
           RowOptions<> options;
           if (biased) options.bias = bias;
           BOOST_TEST_REQUIRE(same_as_serial(router, matrix(x, t, e), options),
-                             name_of(kind) << ", T " << t << ", E " << e << ", K " << Router::top_k << ", bias " << biased);
+                             name_of(kind)
+                                 << ", T " << t << ", E " << e << ", K " << Router::top_k << ", bias " << biased);
         }
 }
 
@@ -53,7 +54,8 @@ template <class Logit, class Router> void every_kind(Router const& router, std::
 template <class Router> void crowded(Router const& router, Index experts) {
   Random random(9);
   std::vector<float> x;
-  for (Index i = 0; i < 48 * experts; ++i) x.push_back(random.one_in(3) ? 1.0f : random.one_in(5) ? 2.0f : random.bell());
+  for (Index i = 0; i < 48 * experts; ++i)
+    x.push_back(random.one_in(3) ? 1.0f : random.one_in(5) ? 2.0f : random.bell());
   BOOST_TEST(same_as_serial(router, matrix(x, 48, experts), {}));
   auto const bias = std::vector<float>(std::size_t(experts), 0.5f);
   BOOST_TEST(same_as_serial(router, matrix(x, 48, experts), RowOptions<>{.bias = bias}));
@@ -67,16 +69,21 @@ BOOST_AUTO_TEST_CASE(one_choice) { every_kind<float>(Router(TopK<1>{}, Softmax{}
 BOOST_AUTO_TEST_CASE(two_choices) { every_kind<float>(Router(TopK<2>{}, SoftmaxOverChosen{}), {2, 16, 33, 130}); }
 BOOST_AUTO_TEST_CASE(six_choices) { every_kind<float>(Router(TopK<6>{}, SqrtSoftplus{}), {6, 17, 64, 160}); }
 BOOST_AUTO_TEST_CASE(eight_choices) { every_kind<float>(Router(TopK<8>{}, Sigmoid{}), {8, 31, 128, 257, 384}); }
-BOOST_AUTO_TEST_CASE(as_many_choices_as_a_tile_takes) { every_kind<float>(Router(TopK<16>{}, Sigmoid{}), {16, 17, 65, 256}); }
+BOOST_AUTO_TEST_CASE(as_many_choices_as_a_tile_takes) {
+  every_kind<float>(Router(TopK<16>{}, Sigmoid{}), {16, 17, 65, 256});
+}
 BOOST_AUTO_TEST_CASE(more_choices_than_a_tile_takes) { every_kind<float>(Router(TopK<17>{}, Sigmoid{}), {17, 64}); }
-BOOST_AUTO_TEST_CASE(bfloat16_logits) { every_kind<BFloat16>(Router(TopK<8>{}, Softmax{.normalise = Normalise::OverChosen}), {8, 64, 129}); }
+BOOST_AUTO_TEST_CASE(bfloat16_logits) {
+  every_kind<BFloat16>(Router(TopK<8>{}, Softmax{.normalise = Normalise::OverChosen}), {8, 64, 129});
+}
 BOOST_AUTO_TEST_CASE(half_logits) { every_kind<Half>(Router(TopK<4>{}, Sigmoid{}), {5, 64, 129}); }
 BOOST_AUTO_TEST_CASE(groups_by_sum) {
   every_kind<float>(Router(GroupLimitedTopK<8>{.groups = 8, .kept = 4}, Sigmoid{.scale = 2.5f}), {32, 64, 256});
   every_kind<float>(Router(GroupLimitedTopK<8>{.groups = 4, .kept = 2, .sum_of = 3}, Softmax{}), {20, 36, 160});
 }
 BOOST_AUTO_TEST_CASE(groups_by_maximum) {
-  every_kind<float>(Router(GroupLimitedTopK<6>{.groups = 8, .kept = 3, .score = GroupScore::Max}, Softmax{}), {16, 160, 256});
+  every_kind<float>(Router(GroupLimitedTopK<6>{.groups = 8, .kept = 3, .score = GroupScore::Max}, Softmax{}),
+                    {16, 160, 256});
   every_kind<float>(Router(GroupLimitedTopK<6>{.groups = 1, .kept = 1}, SqrtSoftplus{}), {6, 40});
 }
 BOOST_AUTO_TEST_CASE(ties_at_the_last_place) {

@@ -13,14 +13,16 @@
 namespace select_rows {
 
 /// The ids that a selection chooses for these keys; the values of groups are the keys.
-template <class Real = float, class Selection> reference::Ids choose(Selection const& selection, std::vector<Real> const& keys) {
+template <class Real = float, class Selection>
+reference::Ids choose(Selection const& selection, std::vector<Real> const& keys) {
   using namespace moebal;
   Index const experts = Index(keys.size());
   selection.check(experts);
   std::vector<rank_word_t<Real>> words, scratch(std::size_t(selection.scratch_words(experts)));
   for (Index e = 0; e < experts; ++e) words.push_back(rank_word(keys[std::size_t(e)], e));
   std::vector<ExpertId> ids(std::size_t(Selection::top_k), -7);
-  Index const count = selection.choose(SerialLanes{}, select::Candidates<Real>{experts, words.data(), keys.data(), scratch.data(), 0, 0}, ids.data());
+  Index const count = selection.choose(
+      SerialLanes{}, select::Candidates<Real>{experts, words.data(), keys.data(), scratch.data(), 0, 0}, ids.data());
   return reference::Ids(ids.begin(), ids.begin() + count);
 }
 

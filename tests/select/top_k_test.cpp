@@ -26,7 +26,8 @@ template <class Real> void as_the_reference() {
   for (Kind kind : all_kinds)
     for (Index experts : {7, 8, 60, 500}) {
       auto const x = logits_of<Real>(kind, 1, experts, 2);
-      BOOST_TEST((choose(TopK<7>{}, x) == reference::top_k(reference::Row(x.begin(), x.end()), 7)), name_of(kind) << ", E " << experts);
+      BOOST_TEST((choose(TopK<7>{}, x) == reference::top_k(reference::Row(x.begin(), x.end()), 7)),
+                 name_of(kind) << ", E " << experts);
     }
 }
 BOOST_AUTO_TEST_CASE(as_the_reference_in_float) { as_the_reference<float>(); }

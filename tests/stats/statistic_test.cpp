@@ -13,8 +13,10 @@ using namespace moebal::stats;
 
 using A = List<Counts, ScoreSums>;
 using B = List<ScoreSums, LogSumExpSquares, Counts>;
-static_assert(std::is_same_v<merge_t<A, B>, List<Counts, ScoreSums, LogSumExpSquares>>, "each statistic is collected once");
-static_assert(std::is_same_v<merge_t<None, B>, B> && std::is_same_v<merge_t<A, None>, A> && std::is_same_v<merge_t<A, A>, A>);
+static_assert(std::is_same_v<merge_t<A, B>, List<Counts, ScoreSums, LogSumExpSquares>>,
+              "each statistic is collected once");
+static_assert(std::is_same_v<merge_t<None, B>, B> && std::is_same_v<merge_t<A, None>, A> &&
+              std::is_same_v<merge_t<A, A>, A>);
 static_assert(A::has<Counts> && !A::has<LogSumExpSquares> && !None::has<Counts>);
 static_assert(!A::has<FirstChoiceCounts>, "first choices are another statistic than all choices");
 static_assert(statistic_list<A> && !statistic_list<int>);

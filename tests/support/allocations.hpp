@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// Counts the calls of operator new, on all threads. Include it in one source file of a program: it replaces the operators.
+// Counts the calls of operator new, on all threads. Include it in one source file of a program: it replaces the
+// operators, out of line, for g++ would otherwise see memory of operator new go to free and warn.
 
 #include <atomic>
 #include <cstddef>
@@ -18,21 +19,26 @@ inline std::int64_t allocations() { return allocation_calls; }
 inline void* counted_new(std::size_t bytes, std::size_t alignment) {
   ++allocation_calls;
   std::size_t const rounded = (bytes + alignment) / alignment * alignment; // never 0
-  void* const p = alignment <= alignof(std::max_align_t) ? std::malloc(rounded) : std::aligned_alloc(alignment, rounded);
+  void* const p =
+      alignment <= alignof(std::max_align_t) ? std::malloc(rounded) : std::aligned_alloc(alignment, rounded);
   if (p == nullptr) throw std::bad_alloc();
   return p;
 }
 } // namespace moebal_test
 
-void* operator new(std::size_t n) { return moebal_test::counted_new(n, alignof(std::max_align_t)); }
-void* operator new[](std::size_t n) { return moebal_test::counted_new(n, alignof(std::max_align_t)); }
-void* operator new(std::size_t n, std::align_val_t a) { return moebal_test::counted_new(n, std::size_t(a)); }
-void* operator new[](std::size_t n, std::align_val_t a) { return moebal_test::counted_new(n, std::size_t(a)); }
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete[](void* p) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
-void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::align_val_t) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
+[[gnu::noinline]] void* operator new(std::size_t n) { return moebal_test::counted_new(n, alignof(std::max_align_t)); }
+[[gnu::noinline]] void* operator new[](std::size_t n) { return moebal_test::counted_new(n, alignof(std::max_align_t)); }
+[[gnu::noinline]] void* operator new(std::size_t n, std::align_val_t a) {
+  return moebal_test::counted_new(n, std::size_t(a));
+}
+[[gnu::noinline]] void* operator new[](std::size_t n, std::align_val_t a) {
+  return moebal_test::counted_new(n, std::size_t(a));
+}
+[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete[](void* p) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete[](void* p, std::align_val_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// Inputs by kind, from a seed. Only integer arithmetic and exact conversions make them, so that they are the same on every
-// machine and stored hashes of results mean something.
+// Inputs by kind, from a seed. Only integer arithmetic and exact conversions make them, so that they are the same on
+// every machine and stored hashes of results mean something.
 
 #include <moebal/core/half.hpp>
 #include <moebal/core/ids.hpp>
@@ -40,27 +40,28 @@ private:
 };
 
 enum class Kind {
-  Bell,       // what a router sees
-  Wide,       // the same, 30 times as wide: saturated scores
-  Coarse,     // bf16 values: many ties
-  Equal,      // one value a row
-  Ascending,  // sorted, with steps of equal values
+  Bell,      // what a router sees
+  Wide,      // the same, 30 times as wide: saturated scores
+  Coarse,    // bf16 values: many ties
+  Equal,     // one value a row
+  Ascending, // sorted, with steps of equal values
   Descending,
-  AnyBits,    // every bit pattern: NaN, infinities, denormals, 1e38
-  Specials,   // NaN of several payloads, infinities, zeros of both signs, denormals and ordinary values, mixed
-  Zeros,      // +0 and -0
+  AnyBits,  // every bit pattern: NaN, infinities, denormals, 1e38
+  Specials, // NaN of several payloads, infinities, zeros of both signs, denormals and ordinary values, mixed
+  Zeros,    // +0 and -0
   Denormals,
-  MinusInf,   // a few finite values among -inf
+  MinusInf, // a few finite values among -inf
   AllNan,
   AllPlusInf,
   AllMinusInf,
 };
-inline constexpr Kind all_kinds[] = {Kind::Bell,    Kind::Wide,     Kind::Coarse, Kind::Equal,     Kind::Ascending,
-                                     Kind::Descending, Kind::AnyBits, Kind::Specials, Kind::Zeros, Kind::Denormals,
-                                     Kind::MinusInf, Kind::AllNan,  Kind::AllPlusInf, Kind::AllMinusInf};
+inline constexpr Kind all_kinds[] = {
+    Kind::Bell,     Kind::Wide,  Kind::Coarse,    Kind::Equal,    Kind::Ascending, Kind::Descending, Kind::AnyBits,
+    Kind::Specials, Kind::Zeros, Kind::Denormals, Kind::MinusInf, Kind::AllNan,    Kind::AllPlusInf, Kind::AllMinusInf};
 inline constexpr char const* name_of(Kind k) {
-  constexpr char const* names[] = {"bell", "wide", "coarse", "equal", "ascending", "descending", "any bits", "specials", "zeros",
-                                   "denormals", "minus infinity", "all NaN", "all +inf", "all -inf"};
+  constexpr char const* names[] = {"bell",           "wide",     "coarse",   "equal",   "ascending",
+                                   "descending",     "any bits", "specials", "zeros",   "denormals",
+                                   "minus infinity", "all NaN",  "all +inf", "all -inf"};
   return names[int(k)];
 }
 
@@ -68,33 +69,57 @@ inline float logit(Kind kind, Random& random, Index row, Index e) {
   constexpr float inf = std::numeric_limits<float>::infinity();
   auto const float_of = [](std::uint32_t b) { return std::bit_cast<float>(b); };
   switch (kind) {
-  case Kind::Bell: return random.bell();
-  case Kind::Wide: return random.bell(30);
-  case Kind::Coarse: return float_of(std::bit_cast<std::uint32_t>(random.bell()) & 0xfff00000u);
-  case Kind::Equal: return float(row % 5) - 2;
-  case Kind::Ascending: return float(e / 3) * 0.125f - 4;
-  case Kind::Descending: return 4 - float(e / 2) * 0.125f;
-  case Kind::AnyBits: return float_of(std::uint32_t(random.bits() >> 32));
+  case Kind::Bell:
+    return random.bell();
+  case Kind::Wide:
+    return random.bell(30);
+  case Kind::Coarse:
+    return float_of(std::bit_cast<std::uint32_t>(random.bell()) & 0xfff00000u);
+  case Kind::Equal:
+    return float(row % 5) - 2;
+  case Kind::Ascending:
+    return float(e / 3) * 0.125f - 4;
+  case Kind::Descending:
+    return 4 - float(e / 2) * 0.125f;
+  case Kind::AnyBits:
+    return float_of(std::uint32_t(random.bits() >> 32));
   case Kind::Specials:
     switch (random.below(12)) {
-    case 0: return float_of(0x7fc00000u);
-    case 1: return float_of(0xffc12345u);
-    case 2: return float_of(0x7f800001u); // signalling
-    case 3: return inf;
-    case 4: return -inf;
-    case 5: return 0.0f;
-    case 6: return -0.0f;
-    case 7: return float_of(1u + std::uint32_t(random.below(9)));
-    case 8: return float_of(0x80000001u);
-    case 9: return float(random.below(3));
-    default: return random.bell();
+    case 0:
+      return float_of(0x7fc00000u);
+    case 1:
+      return float_of(0xffc12345u);
+    case 2:
+      return float_of(0x7f800001u); // signalling
+    case 3:
+      return inf;
+    case 4:
+      return -inf;
+    case 5:
+      return 0.0f;
+    case 6:
+      return -0.0f;
+    case 7:
+      return float_of(1u + std::uint32_t(random.below(9)));
+    case 8:
+      return float_of(0x80000001u);
+    case 9:
+      return float(random.below(3));
+    default:
+      return random.bell();
     }
-  case Kind::Zeros: return random.one_in(2) ? 0.0f : -0.0f;
-  case Kind::Denormals: return float_of(std::uint32_t(random.below(1 << 20)) | std::uint32_t(random.below(2)) << 31);
-  case Kind::MinusInf: return random.one_in(4) ? random.bell() : -inf;
-  case Kind::AllNan: return float_of(0x7fc00000u | std::uint32_t(random.below(1 << 20)));
-  case Kind::AllPlusInf: return inf;
-  case Kind::AllMinusInf: return -inf;
+  case Kind::Zeros:
+    return random.one_in(2) ? 0.0f : -0.0f;
+  case Kind::Denormals:
+    return float_of(std::uint32_t(random.below(1 << 20)) | std::uint32_t(random.below(2)) << 31);
+  case Kind::MinusInf:
+    return random.one_in(4) ? random.bell() : -inf;
+  case Kind::AllNan:
+    return float_of(0x7fc00000u | std::uint32_t(random.below(1 << 20)));
+  case Kind::AllPlusInf:
+    return inf;
+  case Kind::AllMinusInf:
+    return -inf;
   }
   return 0;
 }
@@ -108,7 +133,8 @@ template <class Logit> Logit logit_as(float x) {
 }
 
 /// Logits [T, E] of one kind.
-template <class Logit = float> std::vector<Logit> logits_of(Kind kind, Index tokens, Index experts, std::uint64_t seed = 1) {
+template <class Logit = float>
+std::vector<Logit> logits_of(Kind kind, Index tokens, Index experts, std::uint64_t seed = 1) {
   Random random(seed * 1000003 + std::uint64_t(kind) * 7919 + std::uint64_t(experts));
   std::vector<Logit> x;
   x.reserve(std::size_t(tokens * experts));
@@ -116,7 +142,9 @@ template <class Logit = float> std::vector<Logit> logits_of(Kind kind, Index tok
     for (Index e = 0; e < experts; ++e) x.push_back(logit_as<Logit>(logit(kind, random, t, e)));
   return x;
 }
-template <class T> moebal::MatrixView<T const> matrix(std::vector<T> const& x, Index rows, Index cols) { return {x.data(), rows, cols}; }
+template <class T> moebal::MatrixView<T const> matrix(std::vector<T> const& x, Index rows, Index cols) {
+  return {x.data(), rows, cols};
+}
 
 /// RowOptions with memory of their own.
 struct Options {
