@@ -8,6 +8,7 @@
 // weights, and hands out its order as a functor: pair = order(i), i in [0, T K).
 
 #include "../core/execution.hpp"
+#include "../core/random.hpp"
 #include "../core/rank.hpp"
 #include "plan.hpp"
 #include "radix_sort.hpp"
@@ -72,20 +73,12 @@ template <class Real, class Memory> struct KeyByPriority {
   }
 };
 
-/// The output function of splitmix64 (Steele, Lea and Flood 2014), at position n of its sequence.
-MOEBAL_FN inline std::uint64_t splitmix64(std::uint64_t seed, std::uint64_t n) {
-  std::uint64_t x = seed + (n + 1) * 0x9e3779b97f4a7c15u;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-  return x ^ (x >> 31);
-}
-
 struct KeyByHash {
   std::uint64_t seed;
   std::uint32_t* keys;
   Index* values;
   MOEBAL_FN void operator()(Index pair) const {
-    keys[pair] = std::uint32_t(splitmix64(seed, std::uint64_t(pair)) >> 32);
+    keys[pair] = std::uint32_t(random::bits(seed, std::uint64_t(pair)) >> 32);
     values[pair] = pair;
   }
 };
