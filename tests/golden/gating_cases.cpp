@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-// Gating functions that do everything at once (DeepSpeed, Tutel): route, drop, weigh what is kept, and the loss with
-// it.
+// Gating functions that do everything at once (DeepSpeed, Tutel): route, drop, weigh what is kept, and a loss.
 
 #include "losses.hpp"
 #include "plans.hpp"
@@ -41,7 +40,7 @@ struct Done {
   Index slots = 0;
 };
 
-double widen_max(auto const& values) {
+double largest_of(auto const& values) {
   return values.empty() ? 0 : double(*std::max_element(values.begin(), values.end()));
 }
 
@@ -51,7 +50,7 @@ template <class Real> Done do_gating(Request const& r, Precision p, Gating const
   auto const& ids = d.answer.ids;
   d.plan = plan_for<Real>(ids, d.answer.weights, r.experts(), g.drop, g.capacity, g.order);
   moebal::CapacityShape const shape{Index(r.tokens()), Index(r.top_k), Index(r.experts())};
-  d.slots = g.capacity.slots(shape, Index(widen_max(d.plan.loads())));
+  d.slots = g.capacity.slots(shape, Index(largest_of(d.plan.loads())));
   d.places = places_of(d.plan, ids);
   d.weights = keep_weights<Real>(g.kept, d.plan, d.answer.weights);
   d.terms =
@@ -191,12 +190,12 @@ void deepspeed(Case& c, Precision p, Gating const& g) {
   double const peer_slots = c.output("capacity", p)[0];
   std::size_t const C = mask.shape.size() == 3 ? mask.shape[2] : 0;
   if (!c.flag("drop_tokens", true))
-    c.equal("capacity is the largest load", double(d.slots), widen_max(d.plan.loads()));
+    c.equal("capacity is the largest load", double(d.slots), largest_of(d.plan.loads()));
   else
     c.equal("capacity", double(d.slots), peer_slots);
   if (!why.empty()) return c.by_contract(why);
 
-  c.equal("capacity", double(d.slots), peer_slots);
+  c.equal("capacity", double(d.slots), peer_slots); // also where nothing is dropped
   c.close("exp_counts", widen(d.plan.loads()), counts.values, {});
   if (masked) {
     c.by_contract("padding tokens leave both means of the loss (the peer divides by all tokens)");
@@ -321,7 +320,7 @@ void tutel_extract(Case& c) {
     double const peer_loss = c.output("l_loss", p)[0], peer_slots = c.output("capacity", p)[0];
     Array const& counts = c.output("dispatch_count", p);
     Index const slots = moebal::capacities::tutel(factor, alignment)
-                            .slots({Index(T), Index(K), Index(E)}, Index(widen_max(d.plan.loads())));
+                            .slots({Index(T), Index(K), Index(E)}, Index(largest_of(d.plan.loads())));
     if (factor > 0) c.equal("capacity", double(slots), peer_slots);
     if (!why.empty()) {
       c.by_contract(why);
@@ -349,9 +348,11 @@ void tutel_extract(Case& c) {
     bool tied = false;
     if (prioritised) {
       Matrix const scores = route(raw, p).weights;
-      std::set<double> best;
-      for (std::size_t t = 0; t < T; ++t) best.insert(scores(t, 0));
-      tied = best.size() < T;
+      Row best;
+      for (std::size_t t = 0; t < T; ++t) best.push_back(scores(t, 0));
+      std::sort(best.begin(), best.end());
+      Tolerance const rounding{p == Precision::Single ? 3e-7 : 1e-15, 0};
+      for (std::size_t t = 1; t < T; ++t) tied = tied || rounding.holds(best[t - 1], best[t]);
     }
     if (tied) c.by_contract("equal priorities");
     for (std::size_t t = 0; t < T; ++t)

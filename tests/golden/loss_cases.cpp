@@ -229,8 +229,7 @@ void z_loss(Case& c, double coefficient) {
   }
 }
 
-/// Counts are whole numbers here. A mean over ranks may be a fraction: the rule does not change with the scale of its
-/// counts.
+/// Counts are whole numbers here. A mean over ranks may be a fraction: the rule does not see the scale of its counts.
 double whole_scale(std::vector<double> const& counts) {
   double scale = 1;
   for (double x : counts)

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// The library's balancer for one step, as a mapping needs it: statistics of the micro-batches in, losses and slopes
-// out.
+// The library's balancer for one step, as a mapping needs it: statistics in, losses and slopes out.
 
 #include "library.hpp"
 

@@ -8,7 +8,7 @@
 namespace golden {
 namespace {
 
-// --------------------------------------------------------------------------------------------------------- capacities
+// -------------------- capacities
 
 template <class Make> void capacity_list(Case& c, Make const& make) {
   std::size_t const n = c.array("in_num_tokens").size();
@@ -42,7 +42,7 @@ void vmoe_capacity(Case& c) {
   });
 }
 
-// -------------------------------------------------------------------------------------------------------------- drops
+// -------------------- drops
 
 void megatron_dropping(Case& c) {
   std::size_t const K = c.count("topk");
@@ -215,7 +215,7 @@ void vmoe_top_experts(Case& c) {
   }
 }
 
-// ------------------------------------------------------------------------------------------------------- permutations
+// -------------------- permutations
 
 std::vector<double> tokens_of(moebal::PlanView<> plan, Index from, Index to) {
   std::vector<double> tokens;
@@ -348,7 +348,7 @@ void megatron_sort_chunks(Case& c) {
     });
 }
 
-// --------------------------------------------------------------------------------------------------------- alignment
+// -------------------- alignment
 
 /// The peer pads with tokens that were not routed, and there may be too few of them; here fillers stand in their place.
 void megatron_pad_map(Case& c) {

@@ -37,8 +37,7 @@ std::string logged_name(std::string const& type) {
              : (type == "seq_aux_loss" ? "logged_seq_load_balancing_loss" : "logged_global_load_balancing_loss");
 }
 
-/// The load of the other rank, of which only the counts are known, [sequences or 1, E]; it has as many tokens as this
-/// one.
+/// The load of the other rank, of which only the counts are known, [sequences or 1, E]; it has as many tokens.
 template <class Real> moebal::Load<AllStatistics> other_load(Matrix const& counts, std::size_t tokens) {
   return load_of<Real>(counts, Matrix(counts.rows, counts.cols), Row(counts.rows, double(tokens / counts.rows)));
 }
@@ -361,8 +360,7 @@ void megatron_router(Case& c) {
   }
 }
 
-// ------------------------------------------------------------------------------------------------- one big input at
-// once
+// -------------------- one big input at once
 
 void megatron_big(Case& c) {
   for (char const* arg : {"logits_scale", "total_tokens", "num_experts"}) c.ignore_argument(arg);

@@ -38,7 +38,7 @@ void check_weights(Case& c, std::string const& what, Request const& r, Row const
   c.need(all_finite(had), what, "finite weights although the sum underflows", "others");
 }
 
-// --------------------------------------------------------------------------------------------------------- comparison
+// -------------------- comparison
 
 /// The names of a peer's outputs; "" where it has none.
 struct Outputs {
@@ -181,7 +181,7 @@ void check_routing(Case& c, MakeRequest const& make, Outputs const& out) {
   }
 }
 
-// ----------------------------------------------------------------------------------------------------------- mappings
+// -------------------- mappings
 
 Request base(Case const& c, std::size_t top_k, Gate gate, std::string const& bias = "") {
   Request r{.gate = gate, .top_k = top_k, .logits = c.matrix("in_logits")};
@@ -370,7 +370,7 @@ void megatron_aux_scores(Case& c) {
     check_score_rows(c, r, "scores", p);
     Matrix const map = c.output_matrix("routing_map", p), gradient = c.output_matrix("grad_logits", p);
     c.array("in_cotangent");
-    c.need(true, "", "", "");
+    c.need(map.rows == r.tokens(), "rows of routing_map", std::to_string(r.tokens()), std::to_string(map.rows));
     if (r.tokens() == 0) continue;
     Answer const a = route(r, p);
     Matrix const d = backward(r, p, a.ids, {}, c.matrix("in_cotangent"));
@@ -395,13 +395,12 @@ void megatron_aux_scores(Case& c) {
         c.by_contract(padded ? "a NaN in a padding row reaches nothing" : "the peer's gradient is NaN");
         needed = contract;
       }
-      c.close(at + " grad_logits", d.row(t), needed, widened(c, r, "grad_logits", p));
+      c.close(at + " grad_logits", d.row(t), needed, with_noise(widened(c, r, "grad_logits", p), p, largest(slopes)));
     }
   }
 }
 
-/// Rows at and after num_token_non_padded are padding. The given ids are made to be the choice by logits that fall with
-/// k.
+/// Rows at and after num_token_non_padded are padding. Logits that fall with k make the given ids the choice.
 void sglang_padded_ids(Case& c) {
   Matrix const given = c.matrix("in_topk_ids");
   std::size_t const real = c.count("num_token_non_padded");

@@ -32,7 +32,7 @@ struct Matrix {
   Row row(std::size_t r) const { return Row(data.begin() + long(r * cols), data.begin() + long((r + 1) * cols)); }
 };
 
-// ---------------------------------------------------------------------------------------------------- score functions
+// -------------------- score functions
 
 inline double sigmoid(double z) {
   if (z >= 0) return 1 / (1 + std::exp(-z));
@@ -100,7 +100,7 @@ inline Row normalised_scores(Score score, Row const& z) {
   return q;
 }
 
-// ----------------------------------------------------------------------------------------------------------- selection
+// -------------------- selection
 
 /// Indices by descending key; equal keys: the lower index first; NaN after everything else.
 inline Ids ranking(Row const& keys) {
@@ -172,7 +172,7 @@ inline Ids choose(Gate const& gate, Row const& z, Row const& bias, std::size_t k
   return groups ? group_limited_top_k(keys, judged, k, *groups) : top_k(keys, k);
 }
 
-// ------------------------------------------------------------------------------------------------------------- weights
+// -------------------- weights
 
 inline bool divides(Gate const& gate, std::size_t k) { return gate.normalise && !(k == 1 && gate.single_choice_raw); }
 inline double denominator(Gate const& gate, double sum) {
@@ -200,8 +200,7 @@ inline Row weights(Gate const& gate, Row const& z, Ids const& chosen) {
   return picked;
 }
 
-/// Multiplies d loss / d (softmax probabilities or scores) by the derivative of the scores: d loss / d logits of one
-/// row.
+/// Multiplies d loss / d (softmax probabilities or scores) by the derivative of the scores: d loss / d logits of a row.
 inline Row through_scores(Score score, Row const& z, Row const& d_scores) {
   Row d(z.size());
   if (!element_wise(score)) {
@@ -265,8 +264,7 @@ inline Row squared_lse_gradient(Row const& z) {
   return d;
 }
 
-// --------------------------------------------------------------------------------------------- whole batches,
-// statistics
+// -------------------- whole batches, statistics
 
 struct Routing {
   std::vector<Ids> ids; // [T][K], -1 in a padding row
@@ -334,8 +332,7 @@ inline void add(Sums& a, Sums const& b) {
   a.lse_squares += b.lse_squares;
 }
 
-// ------------------------------------------------------------------------------------------------------ balancing
-// losses
+// -------------------- balancing losses
 
 /// coefficient * E * sum_e (c_e / (divisor * T_c)) * (S_e / T_p): counts c over T_c tokens, score sums S over T_p
 /// tokens. divisor is K (balanced softmax gives coefficient) or 1 (gives coefficient * K). No tokens: 0.
@@ -436,8 +433,7 @@ inline Row loss_free_bias(Row bias, std::vector<std::int64_t> const& counts, dou
   return bias;
 }
 
-// ------------------------------------------------------------------------------------------------------ capacity and
-// plan
+// -------------------- capacity and plan
 
 /// ceil(pairs / experts * factor), at least `minimum`.
 inline std::int64_t capacity(std::int64_t pairs, std::int64_t experts, double factor, std::int64_t minimum = 0) {
@@ -506,8 +502,7 @@ struct Plan {
   std::vector<std::int64_t> slot_of; // [T * K] slot of each pair, -1 = none
 };
 
-/// The kept pairs by expert, inside an expert by flat index; each expert's part rounded up to a multiple of `block`
-/// slots.
+/// The kept pairs by expert, inside an expert by flat index; each expert's part padded to a multiple of `block`.
 inline Plan plan(std::vector<Ids> const& ids, std::vector<std::uint8_t> const& keep, std::size_t experts,
                  std::int64_t block = 1) {
   std::size_t const k = ids.empty() ? 0 : ids[0].size();
@@ -526,7 +521,7 @@ inline Plan plan(std::vector<Ids> const& ids, std::vector<std::uint8_t> const& k
   return p;
 }
 
-// ------------------------------------------------------------------------------------------------- central differences
+// -------------------- central differences
 
 /// d f / d x by central differences, for any f(Matrix) -> double.
 template <class F> Matrix central_differences(F f, Matrix x, double step = 1e-6) {
