@@ -60,12 +60,13 @@ public:
   using pooled = typename Traits::pooled; // what is summed over the scope
   using real = Real;
   static constexpr bool has_loss = Traits::has_loss, has_bias = Traits::has_bias;
+  static constexpr BiasBy bias_by = Traits::bias_by; // for RowOptions
 
   /// shape: E >= 1 and 1 <= K <= E. The last argument, std::type_identity<double>{}, is for routers that compute in
   /// double.
   Balancer(Scope, Rule rule, BalancerShape shape, Comm comm = Comm{}, std::type_identity<Real> = {})
       : rules_(rule), shape_(checked(shape)), comm_(std::move(comm)), step_(shape.experts),
-        bias_(has_bias ? std::size_t(shape.experts) : 0, Traits::initial_bias), moved_(bias_.size()) {
+        bias_(has_bias ? std::size_t(shape.experts) : 0, bias_by == BiasBy::Scaling ? 1.0f : 0.0f), moved_(bias_.size()) {
     start_rules();
   }
 

@@ -98,6 +98,7 @@ private:
       if (!options.bias.empty())
         detail::refuse<StateError>("bias of a pipeline whose balancer moves the bias", "none (balancer().set_bias sets it)", "one");
       options.bias = balancer_.bias();
+      options.bias_by = Balancer::bias_by;
     }
     return options;
   }

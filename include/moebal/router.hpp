@@ -169,7 +169,8 @@ private:
               WorkspaceView<Memory>& workspace) const {
     MatrixView<Real, Memory> const scores(workspace.template take<Real>(x.rows() * x.cols()), x.rows(), x.cols());
     exec.for_rows(x.rows(), 0, workspace,
-                  detail::ScoreRow<Selection::input, gate::rows_of_t<Gate>, Logit, Memory>{gate::rows_of(gate_), x, options.bias, scores});
+                  detail::ScoreRow<Selection::input, gate::rows_of_t<Gate>, Logit, Memory>{gate::rows_of(gate_), x, options.bias, scores,
+                                                                                   options.bias_by});
     selection_.assign(exec, select::BatchCandidates<Real, Memory>{scores, options.padding, options.tags}, routing.expert_ids, workspace);
   }
 

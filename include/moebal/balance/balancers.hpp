@@ -4,6 +4,7 @@
 // Several balancers of one layer, seen as one: rules at different scopes.
 
 #include "../core/errors.hpp"
+#include "../core/routing.hpp"
 #include "../stats/load.hpp"
 #include "terms.hpp"
 
@@ -34,6 +35,9 @@ public:
   using real = typename First::real;
   static constexpr bool has_loss = (First::has_loss || ... || Rest::has_loss);
   static constexpr bool has_bias = (First::has_bias || ... || Rest::has_bias);
+  static constexpr BiasBy bias_by = ((First::bias_by == BiasBy::Scaling) || ... || (Rest::bias_by == BiasBy::Scaling))
+                                        ? BiasBy::Scaling
+                                        : BiasBy::Adding;
 
   explicit Balancers(First first, Rest... rest) : all_(std::move(first), std::move(rest)...) {
     each([&](auto& b) {

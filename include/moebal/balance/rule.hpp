@@ -3,6 +3,7 @@
 
 // What a balancing rule is: a small aggregate that names the statistics it reads and answers with numbers.
 
+#include "../core/routing.hpp"
 #include "window.hpp"
 
 #include <string_view>
@@ -87,10 +88,10 @@ template <class R> Centring centring_of(R const& rule) {
   else
     return Centring::None;
 }
-/// What the bias is before the first step: 0, or 1 where it multiplies the scores.
-template <class R> constexpr float initial_bias_of() {
-  if constexpr (requires { R::initial_bias; }) return R::initial_bias;
-  return 0;
+/// How the bias of a rule changes scores: as its bias_by says, else by adding.
+template <class R> constexpr BiasBy bias_by_of() {
+  if constexpr (requires { R::bias_by; }) return R::bias_by;
+  return BiasBy::Adding;
 }
 } // namespace detail
 

@@ -42,7 +42,7 @@ template <> struct Traits<Rules<>> {
   using pooled = stats::None;
   static constexpr bool has_loss = false, has_slopes = false, has_z_slopes = false, has_bias = false;
   static constexpr bool has_state = false;
-  static constexpr float initial_bias = 0;
+  static constexpr BiasBy bias_by = BiasBy::Adding;
 };
 template <class Head, class... Rest> struct Traits<Rules<Head, Rest...>> {
   using Tail = Traits<Rules<Rest...>>;
@@ -53,8 +53,8 @@ template <class Head, class... Rest> struct Traits<Rules<Head, Rest...>> {
   static constexpr bool has_z_slopes = square_rule<Head> || Tail::has_z_slopes;
   static constexpr bool has_bias = bias_rule<Head> || Tail::has_bias;
   static constexpr bool has_state = stateful_rule<Head> || Tail::has_state;
-  static constexpr float initial_bias = bias_rule<Head> ? initial_bias_of<Head>() : Tail::initial_bias;
-  static_assert(!bias_rule<Head> || !Tail::has_bias || initial_bias_of<Head>() == Tail::initial_bias,
+  static constexpr BiasBy bias_by = bias_rule<Head> ? bias_by_of<Head>() : Tail::bias_by;
+  static_assert(!bias_rule<Head> || !Tail::has_bias || bias_by_of<Head>() == Tail::bias_by,
                 "moebal: one of these rules adds the bias to the scores and another multiplies by it");
 };
 } // namespace detail

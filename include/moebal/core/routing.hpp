@@ -39,12 +39,19 @@ private:
   std::vector<Real> weights_;
 };
 
+/// How a selection bias changes a score.
+enum class BiasBy {
+  Adding, // score + bias
+  Scaling // score * bias
+};
+
 /// What a row needs besides its logits. Everything may stay empty.
 template <class Memory = HostMemory> struct RowOptions {
-  VectorView<float const, Memory> bias{};          // [E] added to the score for selection only; fp32 always
+  VectorView<float const, Memory> bias{};          // [E] changes the score for selection only; fp32 always
   VectorView<std::uint8_t const, Memory> padding{}; // [T] 1 = a padding row: not routed, not counted, no gradient
   VectorView<Index const, Memory> segments{};      // [S + 1] first token of each sequence, then T; empty: one sequence
   VectorView<Index const, Memory> tags{};          // [T] a number that a selection reads: a token id, a domain; empty: 0
+  BiasBy bias_by = BiasBy::Adding;
 };
 
 } // namespace moebal

@@ -170,12 +170,12 @@ private:
   /// The keys that experts rank by.
   template <class Lanes, class X, class Row> void key_row(Lanes lanes, X x, Row row, float* keys) const {
     float const* const bias = options.bias.data();
-    bool const biased = !options.bias.empty();
+    bool const biased = !options.bias.empty(), scales = options.bias_by == BiasBy::Scaling;
     auto const g = gate;
     lanes.each(logits.cols(), [=](auto e) {
       using V = decltype(x(e));
       V value = x(e);
-      if (biased) value = g.score(row, value) + V(load(bias, e));
+      if (biased) value = with_bias(g.score(row, value), V(load(bias, e)), scales);
       store(keys, e, value);
     });
   }
@@ -197,7 +197,7 @@ private:
     Word* const words = scratch.words(memory);
     real* const values = scratch.values(memory);
     float const* const bias = options.bias.data();
-    bool const biased = !options.bias.empty();
+    bool const biased = !options.bias.empty(), scales = options.bias_by == BiasBy::Scaling;
     auto const g = gate;
     if (!scored) {
       lanes.each(logits.cols(), [=](auto e) { store(words, e, rank_word(x(e), e)); });
@@ -206,7 +206,7 @@ private:
         using V = decltype(x(e));
         V const z = x(e);
         V value = g.score(row, z);
-        if (biased) value = value + V(load(bias, e));
+        if (biased) value = with_bias(value, V(load(bias, e)), scales);
         store(values, e, value);
         store(words, e, rank_word(biased ? value : z, e));
       });

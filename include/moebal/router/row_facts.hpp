@@ -60,7 +60,7 @@ public:
     return {-lanes.template max<real>(experts_, [=](auto e) { return -decltype(x(e))(load(b, e)); }, least), most};
   }
   /// f(e, alpha - s_e) with the score s of every expert, e an Index; alpha is the (K + 1)-th best score + bias, so that this
-  /// is the bias from which on an expert is chosen. Nothing where K = E. Groups play no part.
+  /// is the bias from which on an expert is chosen. Nothing where K = E. Groups play no part, and a bias adds.
   template <class Lanes, class F> MOEBAL_FN void each_margin(Lanes lanes, F f) const {
     if (top_k_ >= experts_) return;
     auto const x = logits_;

@@ -6,6 +6,7 @@
 #include "../core/routing.hpp"
 #include "../gate/row.hpp"
 #include "../select/batch_selection.hpp"
+#include "row_scratch.hpp"
 
 namespace moebal::detail {
 
@@ -16,6 +17,7 @@ template <BatchInput input, class Gate, class Logit, class Memory> struct ScoreR
   MatrixView<Logit const, Memory> logits;
   VectorView<float const, Memory> bias; // [E] or empty
   MatrixView<real, Memory> scores;      // [T, E] out
+  BiasBy bias_by;
 
   template <class Lanes> MOEBAL_FN void operator()(Lanes lanes, std::byte*, Index, Index t) const {
     auto const x = LogitRow<Logit>{logits.row(t)};
@@ -23,12 +25,12 @@ template <BatchInput input, class Gate, class Logit, class Memory> struct ScoreR
     auto const row = gate.template open<real>(lanes, x, logits.cols());
     real* const out = scores.row(t);
     float const* const b = bias.data();
-    bool const biased = !bias.empty();
+    bool const biased = !bias.empty(), scales = bias_by == BiasBy::Scaling;
     lanes.each(logits.cols(), [=](auto e) {
       using V = decltype(x(e));
       V value = x(e);
       if constexpr (input == BatchInput::Scores) value = g.score(row, value);
-      if (biased) value = value + V(load(b, e));
+      if (biased) value = with_bias(value, V(load(b, e)), scales);
       store(out, e, value);
     });
   }
