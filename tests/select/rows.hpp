@@ -14,7 +14,7 @@ namespace select_rows {
 
 /// The ids that a selection chooses for these keys; the values of groups are the keys.
 template <class Real = float, class Selection>
-reference::Ids choose(Selection const& selection, std::vector<Real> const& keys) {
+reference::Ids choose(Selection const& selection, std::vector<Real> const& keys, moebal::Index tag = 0, moebal::Index token = 0) {
   using namespace moebal;
   Index const experts = Index(keys.size());
   selection.check(experts);
@@ -22,7 +22,7 @@ reference::Ids choose(Selection const& selection, std::vector<Real> const& keys)
   for (Index e = 0; e < experts; ++e) words.push_back(rank_word(keys[std::size_t(e)], e));
   std::vector<ExpertId> ids(std::size_t(Selection::top_k), -7);
   Index const count = selection.choose(
-      SerialLanes{}, select::Candidates<Real>{experts, words.data(), keys.data(), scratch.data(), 0, 0}, ids.data());
+      SerialLanes{}, select::Candidates<Real>{experts, words.data(), keys.data(), scratch.data(), token, tag}, ids.data());
   return reference::Ids(ids.begin(), ids.begin() + count);
 }
 

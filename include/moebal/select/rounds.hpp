@@ -17,4 +17,16 @@ MOEBAL_FN void best_first(Lanes lanes, Word const* words, Index n, Index count, 
   }
 }
 
+/// The same with an end: take(r, word) answers whether to go on. Returns how many were taken, the last one included.
+template <class Word, class Lanes, class Take>
+MOEBAL_FN Index best_while(Lanes lanes, Word const* words, Index n, Index most, Take take) {
+  Word last = ~Word(0);
+  for (Index r = 0; r < most; ++r) {
+    Word const bound = last;
+    last = lanes.template max<Word>(n, [=](auto e) { return below(load(words, e), bound); }, Word(0));
+    if (!take(r, last)) return r + 1;
+  }
+  return most;
+}
+
 } // namespace moebal::select
