@@ -35,7 +35,7 @@ template <class Real> struct ColumnCut {
 /// Cuts a block of columns after their best `slots()` tokens. Key: key(t, e), 0 where token t is no candidate of e.
 /// Cost: a pass over the column for each byte of a key, and one more where equal keys straddle the cut.
 template <class Real, class Key, class SlotsOf> struct CutColumns {
-  static constexpr Index width = 8; // columns at once, so that a cache line is used whole
+  static constexpr Index width = 32; // columns at once, so that a cache line is used whole
   using Bits = column_key_t<Real>;
 
   Key key;

@@ -1,17 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include "../core/local_experts.hpp"
 #include "columns.hpp"
 #include "top_k.hpp"
 
 namespace moebal {
-
-/// Experts [first, first + count) live on this node.
-struct LocalExperts {
-  Index first = 0;
-  Index count = 0;
-  MOEBAL_FN bool operator()(Index e) const { return e >= first && e < first + count; }
-};
 
 namespace select {
 
