@@ -27,6 +27,7 @@ namespace moebal {
 struct Tile16 {
   static constexpr Index rows = 16;
   static constexpr int most_k = 16;
+  static constexpr Index most_stride = 0x7fffffff / 16; // elements between rows: offsets within a tile have 32 bits
   using lanes = PackLanes<16>;
   using row_lanes = TileLanes;
   using pack = Pack<float, 16>;
@@ -48,7 +49,7 @@ struct Tile16 {
   static unsigned group_limited_top_k(float const* keys, Index stride, Index experts, Index groups, Index kept, Index summed,
                                       std::int32_t (*ids)[16]) {
     static_assert(K <= most_k);
-    if (groups > 16 || summed > 2 || kept * summed < K || experts > 0x7fffffff / 16) return 0xffff;
+    if (groups > 16 || summed > 2 || kept * summed < K) return 0xffff;
     Index const size = experts / groups;
     __m512 sum[16], least[16]; // of each group, one row a lane
     for (Index g = 0; g < groups; ++g) group_scores(keys + g * size, stride, size, summed, sum[g], least[g]);

@@ -84,7 +84,8 @@ template <class Selection, class Gate, class Needs, class Logit, class Memory> s
     typename Tile::lanes const lanes;
     auto const row_form = [&](Index r) { (*this)(lanes, memory, worker, first + r); };
     bool const biased = !options.bias.empty();
-    bool by_rows = Selection::needs_scores && !biased; // keys and group scores are then two numbers
+    bool by_rows = (Selection::needs_scores && !biased) || // keys and group scores are then two numbers
+                   logits.row_stride() > Tile::most_stride || logits.cols() > Tile::most_stride;
     if (!options.padding.empty())
       for (Index r = 0; r < rows; ++r) by_rows |= options.padding[first + r] != 0;
     if (by_rows) {
