@@ -4,6 +4,7 @@
 #include <moebal/backend/eigen.hpp>
 #include <moebal/recipes.hpp>
 
+#include <cmath>
 #include <random>
 #include <tuple>
 
@@ -11,10 +12,11 @@ using namespace moebal;
 
 namespace {
 
-using All = std::tuple<recipes::Switch, recipes::Mixtral, recipes::Jamba, recipes::Qwen15, recipes::Qwen3, recipes::Qwen3Next,
+using All = std::tuple<recipes::Switch, recipes::Mixtral, recipes::Jamba, recipes::Qwen15, recipes::Qwen3, recipes::Qwen3Large, recipes::Qwen3Next,
                        recipes::DeepSeekMoE, recipes::OLMoE, recipes::DeepSeekV2, recipes::GptOss20B, recipes::GptOss,
                        recipes::DeepSeekV3, recipes::Ling2Mini, recipes::KimiK2, recipes::KimiK3, recipes::Glm45, recipes::MiniMaxM2,
-                       recipes::MiMoV2Flash, recipes::Nemotron3Nano, recipes::Nemotron3Super, recipes::Llama4Scout,
+                       recipes::MiMoV2Flash, recipes::Nemotron3Nano, recipes::Nemotron3Super, recipes::Nemotron3Ultra, recipes::HunyuanV3,
+                       recipes::LongCatFlash, recipes::LocMoE, recipes::Llama4Scout,
                        recipes::Llama4Maverick, recipes::DeepSeekV4>;
 
 template <class Recipe> auto route(std::vector<float>& logits) {
@@ -66,6 +68,37 @@ BOOST_AUTO_TEST_CASE(deepseek_v3_stays_in_four_groups_of_32) {
     unsigned groups = 0;
     for (Index k = 0; k < 8; ++k) groups |= 1u << (routing.expert_ids()(t, k) / 32);
     BOOST_TEST(__builtin_popcount(groups) <= 4);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(longcat_chooses_networks_and_identities) {
+  static_assert(recipes::LongCatFlash::zeros.experts() == recipes::LongCatFlash::experts);
+  std::vector<float> logits;
+  auto const routing = route<recipes::LongCatFlash>(logits);
+  Index networks = 0;
+  for (Index t = 0; t < 3; ++t)
+    for (Index k = 0; k < 12; ++k) networks += recipes::LongCatFlash::zeros.kind(routing.expert_ids()(t, k)) == ExpertKind::Ffn;
+  BOOST_TEST((networks > 12 && networks < 36)); // 24 on average
+  BOOST_TEST(weight_sum<recipes::LongCatFlash>() < 6);
+}
+
+BOOST_AUTO_TEST_CASE(locmoe_pools_what_it_routes) {
+  std::vector<float> x(std::size_t(recipes::LocMoE::hidden), 0), z(16);
+  for (std::size_t j = 320 * 5; j < 320 * 6; ++j) x[j] = 2; // chunk 5
+  logits_into(EigenExec{}, recipes::LocMoE::gate, MatrixView<float const>(x.data(), 1, 5120), {}, MatrixView<float>(z.data(), 1, 16));
+  auto const routing = recipes::LocMoE::router().route(EigenExec{}, MatrixView<float const>(z.data(), 1, 16));
+  BOOST_TEST(routing.expert_ids()(0, 0) == 5);
+  BOOST_TEST(routing.weights()(0, 0) == std::exp(2.0f) / (std::exp(2.0f) + 15), boost::test_tools::tolerance(1e-6f));
+}
+
+BOOST_AUTO_TEST_CASE(deepseek_v4_routes_by_token_id_first) {
+  auto const table = HashTable::random(100, 6, recipes::DeepSeekV4::experts);
+  std::vector<float> const logits(256, 0.5f);
+  std::vector<Index> const tags{42};
+  auto const routing = recipes::DeepSeekV4::hash_router(table).route(EigenExec{}, MatrixView<float const>(logits.data(), 1, 256), {.tags = tags});
+  for (Index k = 0; k < 6; ++k) {
+    BOOST_TEST(routing.expert_ids()(0, k) == table.rows()(42, k));
+    BOOST_TEST(routing.weights()(0, k) == 0.25f, boost::test_tools::tolerance(1e-6f));
   }
 }
 

@@ -5,12 +5,16 @@
 //   auto router = moebal::recipes::DeepSeekV3::router();
 // Numbers come from the models' configuration files and from the conversion tests of Megatron-Bridge and NeMo Automodel.
 
+#include "gate/grap.hpp"
+#include "gate/jitter.hpp"
 #include "gate/sigmoid.hpp"
 #include "gate/softmax.hpp"
 #include "gate/sqrt_softplus.hpp"
 #include "router.hpp"
-#include "select/group_limited_top_k.hpp"
+#include "select/device_limited.hpp"
+#include "select/hash_table.hpp"
 #include "select/top_k.hpp"
+#include "select/zero_experts.hpp"
 
 namespace moebal {
 
@@ -55,11 +59,14 @@ template <Index E, Index D> struct Llama4Recipe {
 } // namespace detail
 
 // Softmax over all experts.
-struct Switch : detail::SoftmaxRecipe<1, 128, 768, Normalise::None> {};       // Switch-base-128, arXiv 2101.03961
+struct Switch : detail::SoftmaxRecipe<1, 128, 768, Normalise::None> { // Switch-base-128, arXiv 2101.03961
+  static constexpr InputJitter jitter{.epsilon = 1e-2f};              // in training
+};
 struct Mixtral : detail::SoftmaxRecipe<2, 8, 4096, Normalise::OverChosen> {}; // Mixtral 8x7B
 struct Jamba : detail::SoftmaxRecipe<2, 16, 4096, Normalise::None> {};
 struct Qwen15 : detail::SoftmaxRecipe<4, 60, 2048, Normalise::None> {};       // Qwen1.5-MoE-A2.7B
-struct Qwen3 : detail::SoftmaxRecipe<8, 128, 2048, Normalise::OverChosen> {}; // Qwen3-30B-A3B; 235B-A22B has D = 4096
+struct Qwen3 : detail::SoftmaxRecipe<8, 128, 2048, Normalise::OverChosen> {}; // Qwen3-30B-A3B
+struct Qwen3Large : detail::SoftmaxRecipe<8, 128, 4096, Normalise::OverChosen> {}; // Qwen3-235B-A22B
 struct Qwen3Next : detail::SoftmaxRecipe<10, 512, 2048, Normalise::OverChosen> {};
 struct DeepSeekMoE : detail::SoftmaxRecipe<6, 64, 2048, Normalise::None> {}; // 16B, and V2-Lite; arXiv 2401.06066
 struct OLMoE : detail::SoftmaxRecipe<8, 64, 2048, Normalise::None> {};
@@ -69,7 +76,7 @@ struct DeepSeekV2 {
   static constexpr Index experts = 160, top_k = 6, hidden = 5120;
   static constexpr SelectionBias bias = SelectionBias::None;
   static constexpr auto router() {
-    return Router{GroupLimitedTopK<6>{.groups = 8, .kept = 3, .score = GroupScore::Max}, Softmax{.scale = 16}};
+    return Router{device_limited_top_k<6>(8, 3), Softmax{.scale = 16}};
   }
 };
 
@@ -86,15 +93,35 @@ struct Glm45 : detail::SigmoidRecipe<8, 160, 5120, 2500> {};
 struct MiniMaxM2 : detail::SigmoidRecipe<8, 256, 3072> {};
 struct MiMoV2Flash : detail::SigmoidRecipe<8, 256, 4096> {};
 struct Nemotron3Nano : detail::SigmoidRecipe<6, 128, 2688, 2500> {};
-struct Nemotron3Super : detail::SigmoidRecipe<22, 512, 4096, 5000> {}; // Ultra: D = 8192
+struct Nemotron3Super : detail::SigmoidRecipe<22, 512, 4096, 5000> {};
+struct Nemotron3Ultra : detail::SigmoidRecipe<22, 512, 8192, 5000> {};
+struct HunyuanV3 : detail::SigmoidRecipe<8, 192, 4096> {}; // whether weights are normalised is an option of its configuration
 struct Llama4Scout : detail::Llama4Recipe<16, 5120> {};
 struct Llama4Maverick : detail::Llama4Recipe<128, 5120> {};
 
-/// DeepSeek-V4 (arXiv 2606.19348) after its first three layers, which route by a table of token ids.
+/// DeepSeek-V4 (arXiv 2606.19348). Its first three layers route by a table of token ids: hash_router, with the same weights.
 struct DeepSeekV4 {
   static constexpr Index experts = 256, top_k = 6, hidden = 4096;
   static constexpr SelectionBias bias = SelectionBias::PerExpert;
   static constexpr auto router() { return Router{TopK<6>{}, SqrtSoftplus{.scale = 1.5f}}; }
+  static auto hash_router(HashTable const& table) { return Router{table.selection<6>(), SqrtSoftplus{.scale = 1.5f}}; }
+};
+
+/// LongCat-Flash (arXiv 2509.01322): 512 networks and 256 identity experts, raw probabilities, a bias that only networks' loads move.
+struct LongCatFlash {
+  static constexpr ZeroExperts zeros{.ffn = 512, .copy = 256};
+  static constexpr Index experts = 768, top_k = 12, hidden = 6144;
+  static constexpr SelectionBias bias = SelectionBias::PerExpert;
+  static constexpr auto router() { return Router{TopK<12>{}, Softmax{.scale = 6}}; }
+};
+
+/// LocMoE (arXiv 2401.13920): 16 experts, top-1 over the softmax of GrAP's logits; hidden is any multiple of 16. The paper prints a ReLU on
+/// the chunk means (GrAP{.rectify = Rectify::ReLU}), with which a token whose means are all negative always goes to expert 0.
+struct LocMoE {
+  static constexpr Index experts = 16, top_k = 1, hidden = 5120;
+  static constexpr SelectionBias bias = SelectionBias::None;
+  static constexpr GrAP gate{};
+  static constexpr auto router() { return Router{TopK<1>{}, Softmax{}}; }
 };
 
 } // namespace recipes

@@ -29,12 +29,12 @@ struct ZeroExperts {
   Index copy = 0;     // the next ones
   Index constant = 0; // the last ones
 
-  MOEBAL_FN Index experts() const { return ffn + zero + copy + constant; }
-  MOEBAL_FN ExpertKind kind(ExpertId id) const {
+  MOEBAL_FN constexpr Index experts() const { return ffn + zero + copy + constant; }
+  MOEBAL_FN constexpr ExpertKind kind(ExpertId id) const {
     return id < ffn ? ExpertKind::Ffn : id < ffn + zero ? ExpertKind::Zero : id < ffn + zero + copy ? ExpertKind::Copy : ExpertKind::Constant;
   }
   /// Which of the constant experts this is.
-  MOEBAL_FN Index constant_index(ExpertId id) const { return id - (ffn + zero + copy); }
+  MOEBAL_FN constexpr Index constant_index(ExpertId id) const { return id - (ffn + zero + copy); }
 
   void check() const {
     require_at_least("networks of ZeroExperts (ffn)", 0, ffn);
