@@ -4,6 +4,7 @@
 // Balancer<Scope, Rule>: the statistics of a training step in, loss terms and the selection bias out.
 
 #include "balance/balancers.hpp"
+#include "balance/linear.hpp"
 #include "balance/loss_free_bias.hpp"
 #include "balance/rules.hpp"
 #include "balance/scope.hpp"
@@ -66,7 +67,8 @@ public:
   /// double.
   Balancer(Scope, Rule rule, BalancerShape shape, Comm comm = Comm{}, std::type_identity<Real> = {})
       : rules_(rule), shape_(checked(shape)), comm_(std::move(comm)), step_(shape.experts),
-        bias_(has_bias ? std::size_t(shape.experts) : 0, bias_by == BiasBy::Scaling ? 1.0f : 0.0f), moved_(bias_.size()) {
+        bias_(has_bias ? std::size_t(shape.experts) : 0, bias_by == BiasBy::Scaling ? 1.0f : 0.0f),
+        moved_(bias_.size()) {
     start_rules();
   }
 
@@ -115,8 +117,9 @@ public:
         if constexpr (loss_rule<R>) terms_.loss += rule.value(narrow);
         if (w >= sequences) return;
         if constexpr (score_rule<R>)
-          for (Index e = 0; e < shape_.experts; ++e)
-            terms_.slopes[std::size_t(w * shape_.experts + e)] += rule.slope(narrow, e);
+          detail::each_slope(rule, narrow, [&](Index e, double slope) {
+            terms_.slopes[std::size_t(w * shape_.experts + e)] += slope;
+          });
         if constexpr (square_rule<R>) terms_.z_slopes[std::size_t(w)] += rule.z_slope(narrow);
       });
     }

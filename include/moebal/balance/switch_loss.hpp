@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include "rule.hpp"
+#include "linear.hpp"
 
 namespace moebal {
 
@@ -23,6 +23,7 @@ template <Choices choices = Choices::All, CountSource source = CountSource::Rout
   static constexpr char const* name = choices == Choices::All
                                           ? (source == CountSource::Routed ? "switch" : "switch_unbiased")
                                           : (source == CountSource::Routed ? "switch_first" : "switch_first_unbiased");
+  static constexpr bool linear = true;
 
   double coefficient = 1e-2;
   DivideBy divide_by = DivideBy::TopK; // Choices::First: no effect
@@ -35,12 +36,8 @@ template <Choices choices = Choices::All, CountSource source = CountSource::Rout
                         (choices_per_token * double(window.load_tokens()));
     return coefficient * load * window.token_weight();
   }
-  MOEBAL_FN double value(Window<needs, pooled> const& window) const {
-    double sum = 0;
-    for (Index e = 0; e < window.experts(); ++e) sum = __builtin_fma(slope(window, e), window.score_sum(e), sum);
-    return sum;
-  }
+  MOEBAL_FN double value(Window<needs, pooled> const& window) const { return detail::linear_value(*this, window); }
 };
-static_assert(loss_rule<SwitchLoss<>> && !bias_rule<SwitchLoss<>>);
+static_assert(linear_rule<SwitchLoss<>> && !bias_rule<SwitchLoss<>>);
 
 } // namespace moebal

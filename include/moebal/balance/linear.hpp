@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include "rule.hpp"
+
+namespace moebal {
+
+/// A score rule whose value is sum_e slope_e * score_sum_e: only counts and state, which carry no gradient, stand
+/// before the scores. It says so by a member `linear`.
+template <class R>
+concept linear_rule = score_rule<R> && requires {
+  requires R::linear;
+};
+
+namespace detail {
+/// rule.slope of every expert: f(expert, slope). A rule may have summary(window), which its slopes share.
+template <class R, class W, class F> MOEBAL_FN void each_slope(R const& rule, W const& window, F const& f) {
+  if constexpr (requires { rule.summary(window); }) {
+    auto const summary = rule.summary(window);
+    for (Index e = 0; e < window.experts(); ++e) f(e, rule.slope(window, e, summary));
+  } else {
+    for (Index e = 0; e < window.experts(); ++e) f(e, rule.slope(window, e));
+  }
+}
+template <class R, class W> MOEBAL_FN double linear_value(R const& rule, W const& window) {
+  double sum = 0;
+  each_slope(rule, window, [&](Index e, double slope) { sum = __builtin_fma(slope, window.score_sum(e), sum); });
+  return sum;
+}
+/// ln of a share in [0, 1]; of 1e-20 where it is smaller.
+MOEBAL_FN inline double log_share(double share) {
+  return share >= 1 ? 0 : -math::log_of_sum(1 / (share > 1e-20 ? share : 1e-20));
+}
+} // namespace detail
+} // namespace moebal
