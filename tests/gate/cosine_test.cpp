@@ -13,7 +13,8 @@ static_assert(std::is_trivially_copyable_v<Cosine> && std::is_aggregate_v<Cosine
 
 namespace {
 
-template <class Real> Matrix<Real> cosine(Cosine gate, Matrix<Real> const& h, Matrix<Real> const& v, EigenExec exec = {}) {
+template <class Real>
+Matrix<Real> cosine(Cosine gate, Matrix<Real> const& h, Matrix<Real> const& v, EigenExec exec = {}) {
   Matrix<Real> z(h.rows, v.rows, Real(-9));
   Workspace workspace(Cosine::workspace_bytes<Real>(exec, h.rows, v.rows));
   logits_into(exec, gate, h.view(), v.view(), z.view(), WorkspaceView<>(workspace));
@@ -64,7 +65,7 @@ BOOST_AUTO_TEST_CASE(gradients) {
     BOOST_TEST(gradient_error(h.values, dh.values, loss) < 1e-8);
     BOOST_TEST(gradient_error(v.values, dv.values, loss) < 1e-8);
     BOOST_TEST(gradient_error(temperature, dtau, loss, 0x1p-13) < 1e-4); // the temperature is a float
-    if (sides == CosineSides::Both) // a token's gradient is across the token
+    if (sides == CosineSides::Both)                                      // a token's gradient is across the token
       for (Index t = 0; t < T; ++t) {
         double along = 0;
         for (Index p = 0; p < P; ++p) along += h(t, p) * dh(t, p);
@@ -97,7 +98,8 @@ BOOST_AUTO_TEST_CASE(gradients_through_the_projection) {
 BOOST_AUTO_TEST_CASE(any_shape_and_any_number_of_threads) {
   EigenExec const three{&pool()};
   for (auto const [T, E] : shapes) {
-    auto const h = random_matrix<float>(T, 17, 1), v = random_matrix<float>(E, 17, 2), pull = random_matrix<float>(T, E, 3);
+    auto const h = random_matrix<float>(T, 17, 1), v = random_matrix<float>(E, 17, 2),
+               pull = random_matrix<float>(T, E, 3);
     auto const z = cosine(Cosine{}, h, v);
     BOOST_TEST((z == cosine(Cosine{}, h, v, three)));
     Matrix<float> dh[2] = {{T, 17}, {T, 17}}, dv[2] = {{E, 17}, {E, 17}};
@@ -114,9 +116,11 @@ BOOST_AUTO_TEST_CASE(any_shape_and_any_number_of_threads) {
 BOOST_AUTO_TEST_CASE(what_does_not_fit_is_refused) {
   Matrix<float> h(2, 3), v(4, 3), wrong(4, 2), z(2, 4);
   Workspace small(8), enough(4096);
-  BOOST_CHECK_THROW(logits_into(EigenExec{}, Cosine{}, h.view(), wrong.view(), z.view(), WorkspaceView<>(enough)), ShapeError);
+  BOOST_CHECK_THROW(logits_into(EigenExec{}, Cosine{}, h.view(), wrong.view(), z.view(), WorkspaceView<>(enough)),
+                    ShapeError);
   Matrix<float> many(40, 3), wide(2, 40);
-  BOOST_CHECK_THROW(logits_into(EigenExec{}, Cosine{}, h.view(), many.view(), wide.view(), WorkspaceView<>(small)), ShapeError);
+  BOOST_CHECK_THROW(logits_into(EigenExec{}, Cosine{}, h.view(), many.view(), wide.view(), WorkspaceView<>(small)),
+                    ShapeError);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -13,7 +13,9 @@ static_assert(std::is_trivially_copyable_v<GrAP> && std::is_aggregate_v<GrAP> &&
 
 namespace {
 
-template <class Real> Matrix<Real> grap(GrAP gate, Matrix<Real> const& x, Index experts, std::vector<Real> const& bias = {}, EigenExec exec = {}) {
+template <class Real>
+Matrix<Real> grap(GrAP gate, Matrix<Real> const& x, Index experts, std::vector<Real> const& bias = {},
+                  EigenExec exec = {}) {
   Matrix<Real> z(x.rows, experts, Real(-9));
   logits_into(exec, gate, x.view(), bias, z.view());
   return z;

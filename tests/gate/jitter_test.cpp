@@ -44,8 +44,10 @@ BOOST_AUTO_TEST_CASE(cuts_and_threads_change_nothing) {
     BOOST_TEST((y == jitter(InputJitter{.seed = 3}, x, EigenExec{&pool()})));
     Matrix<float> cut(T, D);
     Index const half = T / 2;
-    jitter_into(EigenExec{}, InputJitter{.seed = 3}, MatrixView<float const>(x.values.data(), half, D), MatrixView<float>(cut.values.data(), half, D));
-    jitter_into(EigenExec{}, InputJitter{.seed = 3, .first = half}, MatrixView<float const>(x.values.data() + half * D, T - half, D),
+    jitter_into(EigenExec{}, InputJitter{.seed = 3}, MatrixView<float const>(x.values.data(), half, D),
+                MatrixView<float>(cut.values.data(), half, D));
+    jitter_into(EigenExec{}, InputJitter{.seed = 3, .first = half},
+                MatrixView<float const>(x.values.data() + half * D, T - half, D),
                 MatrixView<float>(cut.values.data() + half * D, T - half, D));
     BOOST_TEST((y == cut));
   }

@@ -34,13 +34,17 @@ BOOST_AUTO_TEST_CASE(by_hand_with_a_router_bias_that_counts_in_the_weights) {
 BOOST_AUTO_TEST_CASE(any_shape_and_any_number_of_threads) {
   for (auto const [T, E] : shapes)
     for (Index D : {1, 37}) {
-      auto const x = random_matrix<float>(T, D, 1), w = random_matrix<float>(E, D, 2), g = random_matrix<float>(T, E, 3);
+      auto const x = random_matrix<float>(T, D, 1), w = random_matrix<float>(E, D, 2),
+                 g = random_matrix<float>(T, E, 3);
       auto const b = random_matrix<float>(1, E, 4);
-      Matrix<float> z1(T, E), z3(T, E), dx1(T, D, 9), dx3(T, D, 9), dw1(E, D, 9), dw3(E, D, 9), db1(1, E, 9), db3(1, E, 9);
+      Matrix<float> z1(T, E), z3(T, E), dx1(T, D, 9), dx3(T, D, 9), dw1(E, D, 9), dw3(E, D, 9), db1(1, E, 9),
+          db3(1, E, 9);
       logits_into(EigenExec{}, Linear{}, x.view(), w.view(), b.values, z1.view());
       logits_into(EigenExec{&pool()}, Linear{}, x.view(), w.view(), b.values, z3.view());
-      backward_into(EigenExec{}, Linear{}, x.view(), w.view(), g.view(), LinearGradient<float>{dx1.view(), dw1.view(), db1.values});
-      backward_into(EigenExec{&pool()}, Linear{}, x.view(), w.view(), g.view(), LinearGradient<float>{dx3.view(), dw3.view(), db3.values});
+      backward_into(EigenExec{}, Linear{}, x.view(), w.view(), g.view(),
+                    LinearGradient<float>{dx1.view(), dw1.view(), db1.values});
+      backward_into(EigenExec{&pool()}, Linear{}, x.view(), w.view(), g.view(),
+                    LinearGradient<float>{dx3.view(), dw3.view(), db3.values});
       BOOST_TEST(((z1 == z3) && (dx1 == dx3) && (dw1 == dw3) && (db1 == db3)));
       for (Index t = 0; t < T; ++t) {
         double exact = b(0, E - 1);
@@ -60,7 +64,8 @@ BOOST_AUTO_TEST_CASE(gradients) {
     return inner(z, pull);
   };
   Matrix<double> dx(T, D), dw(E, D), db(1, E);
-  backward_into(EigenExec{}, Linear{}, x.view(), w.view(), pull.view(), LinearGradient<double>{dx.view(), dw.view(), db.values});
+  backward_into(EigenExec{}, Linear{}, x.view(), w.view(), pull.view(),
+                LinearGradient<double>{dx.view(), dw.view(), db.values});
   BOOST_TEST(gradient_error(x.values, dx.values, loss) < 1e-8);
   BOOST_TEST(gradient_error(w.values, dw.values, loss) < 1e-8);
   BOOST_TEST(gradient_error(b.values, db.values, loss) < 1e-8);
@@ -76,7 +81,9 @@ BOOST_AUTO_TEST_CASE(what_does_not_fit_is_refused) {
   BOOST_CHECK_THROW(logits_into(EigenExec{}, Linear{}, x.view(), w.view(), {}, narrow.view()), ShapeError);
   BOOST_CHECK_THROW(logits_into(EigenExec{}, Linear{}, x.view(), wide.view(), {}, z.view()), ShapeError);
   BOOST_CHECK_THROW(logits_into(EigenExec{}, Linear{}, x.view(), w.view(), three, z.view()), ShapeError);
-  BOOST_CHECK_THROW(backward_into(EigenExec{}, Linear{}, x.view(), w.view(), z.view(), LinearGradient<float>{.d_x = w.view()}), ShapeError);
+  BOOST_CHECK_THROW(
+      backward_into(EigenExec{}, Linear{}, x.view(), w.view(), z.view(), LinearGradient<float>{.d_x = w.view()}),
+      ShapeError);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

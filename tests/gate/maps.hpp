@@ -41,8 +41,10 @@ inline double inner(Matrix<double> const& a, Matrix<double> const& b) {
   return sum;
 }
 
-/// Largest difference between `gradient` and central differences of loss() in the elements of x, relative to the largest.
-template <class Loss> double gradient_error(std::vector<double>& x, std::vector<double> const& gradient, Loss loss, double h = 1e-6) {
+/// Largest difference between `gradient` and central differences of loss() in the elements of x, relative to the
+/// largest.
+template <class Loss>
+double gradient_error(std::vector<double>& x, std::vector<double> const& gradient, Loss loss, double h = 1e-6) {
   double worst = x.size() == gradient.size() ? 0 : 1e300, scale = 1e-3;
   for (std::size_t i = 0; i < x.size() && i < gradient.size(); ++i) {
     double const at = x[i];

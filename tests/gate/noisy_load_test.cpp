@@ -15,8 +15,8 @@ static_assert(std::is_trivially_copyable_v<NoisyLoad> && std::is_aggregate_v<Noi
 namespace {
 
 /// P(t, e) by its definition; the thresholds are read from `held` where it is given.
-Matrix<double> probabilities(NoisyLoad policy, Matrix<double> const& z, Matrix<double> const& sigma, Matrix<double> const& h,
-                             Matrix<double> const* held = nullptr) {
+Matrix<double> probabilities(NoisyLoad policy, Matrix<double> const& z, Matrix<double> const& sigma,
+                             Matrix<double> const& h, Matrix<double> const* held = nullptr) {
   Matrix<double> p(z.rows, z.cols);
   for (Index t = 0; t < z.rows; ++t)
     for (Index e = 0; e < z.cols; ++e) {
@@ -25,21 +25,26 @@ Matrix<double> probabilities(NoisyLoad policy, Matrix<double> const& z, Matrix<d
         if (i != e || policy.threshold == LoadThreshold::KthNoisy) others.push_back(held ? (*held)(t, i) : h(t, i));
       std::sort(others.rbegin(), others.rend());
       bool const alone = Index(others.size()) < policy.top_k;
-      p(t, e) = alone ? 1 : 0.5 * std::erfc(-(z(t, e) - others[std::size_t(policy.top_k - 1)]) / sigma(t, e) / std::sqrt(2.0));
+      p(t, e) =
+          alone ? 1
+                : 0.5 * std::erfc(-(z(t, e) - others[std::size_t(policy.top_k - 1)]) / sigma(t, e) / std::sqrt(2.0));
     }
   return p;
 }
 template <class Noise, class Real>
-std::vector<std::int64_t> load(NoisyLoad policy, Noise noise, Matrix<Real> const& z, Matrix<Real> const& n, Matrix<Real> const& h,
-                               EigenExec exec = {}, std::vector<std::uint8_t> const& padding = {}) {
+std::vector<std::int64_t> load(NoisyLoad policy, Noise noise, Matrix<Real> const& z, Matrix<Real> const& n,
+                               Matrix<Real> const& h, EigenExec exec = {},
+                               std::vector<std::uint8_t> const& padding = {}) {
   std::vector<std::int64_t> sums(std::size_t(z.cols), -1);
   Workspace workspace(NoisyLoad::workspace_bytes<Real>(exec, z.cols));
-  load_into(exec, policy, noise, z.view(), n.view(), h.view(), padding, VectorView<std::int64_t>(sums), WorkspaceView<>(workspace));
+  load_into(exec, policy, noise, z.view(), n.view(), h.view(), padding, VectorView<std::int64_t>(sums),
+            WorkspaceView<>(workspace));
   return sums;
 }
 Matrix<double> deviations(LearnedNoise noise, Matrix<double> const& n) {
   Matrix<double> sigma(n.rows, n.cols);
-  for (std::size_t i = 0; i < n.values.size(); ++i) sigma.values[i] = std::log1p(std::exp(n.values[i])) + double(noise.floor);
+  for (std::size_t i = 0; i < n.values.size(); ++i)
+    sigma.values[i] = std::log1p(std::exp(n.values[i])) + double(noise.floor);
   return sigma;
 }
 
@@ -50,7 +55,7 @@ BOOST_AUTO_TEST_SUITE(gate_noisy_load)
 BOOST_AUTO_TEST_CASE(by_hand) {
   Matrix<double> z(1, 3), h(1, 3), none;
   z.values = {1, 2, 0};
-  h.values = {3, 2, 1}; // K = 1: expert 0 is inside
+  h.values = {3, 2, 1};                                 // K = 1: expert 0 is inside
   FixedNoise const noise{.deviation_times_experts = 3}; // sigma 1
   double const one = NoisyLoad::one;
   auto const phi = [](double x) { return 0.5 * std::erfc(-x / std::sqrt(2.0)); };
@@ -60,8 +65,9 @@ BOOST_AUTO_TEST_CASE(by_hand) {
   BOOST_TEST(std::abs(double(left_out[2]) / one - phi(0 - 3)) < 1e-9);
   auto const kth = load(NoisyLoad{.top_k = 1, .threshold = LoadThreshold::KthNoisy}, noise, z, none, h);
   BOOST_TEST(std::abs(double(kth[0]) / one - phi(1 - 3)) < 1e-9); // against itself
-  for (std::int64_t all : load(NoisyLoad{.top_k = 3}, noise, z, none, h)) BOOST_TEST(double(all) == one); // K = E: always chosen
-  for (std::int64_t no : load(NoisyLoad{}, noise, z, none, h, {}, {1})) BOOST_TEST(no == 0);              // padding
+  for (std::int64_t all : load(NoisyLoad{.top_k = 3}, noise, z, none, h))
+    BOOST_TEST(double(all) == one);                                                          // K = E: always chosen
+  for (std::int64_t no : load(NoisyLoad{}, noise, z, none, h, {}, {1})) BOOST_TEST(no == 0); // padding
 }
 
 BOOST_AUTO_TEST_CASE(sums_of_probabilities) {
@@ -97,7 +103,8 @@ BOOST_AUTO_TEST_CASE(gradients) {
     for (ThresholdGradient through : {ThresholdGradient::Through, ThresholdGradient::Stopped}) {
       NoisyLoad const policy{.top_k = 2, .threshold = threshold, .gradient = through};
       auto const loss = [&] {
-        auto const p = probabilities(policy, z, deviations(noise, n), noisy(), through == ThresholdGradient::Stopped ? &held : nullptr);
+        auto const p = probabilities(policy, z, deviations(noise, n), noisy(),
+                                     through == ThresholdGradient::Stopped ? &held : nullptr);
         double sum = 0;
         for (Index t = 0; t < T; ++t)
           for (Index e = 0; e < E; ++e) sum += slopes(0, e) * p(t, e);
@@ -118,7 +125,8 @@ BOOST_AUTO_TEST_CASE(gradients) {
 BOOST_AUTO_TEST_CASE(cuts_and_threads_change_nothing) {
   for (auto const [T, E] : shapes) {
     NoisyLoad const policy{.top_k = std::min<Index>(3, E)};
-    auto const z = random_matrix<float>(T, E, 1), n = random_matrix<float>(T, E, 2), slopes = random_matrix<float>(1, E, 3);
+    auto const z = random_matrix<float>(T, E, 1), n = random_matrix<float>(T, E, 2),
+               slopes = random_matrix<float>(1, E, 3);
     Matrix<float> h(T, E);
     logits_into(EigenExec{}, LearnedNoise{}, z.view(), n.view(), h.view());
     auto const one = load(policy, LearnedNoise{}, z, n, h);
@@ -127,8 +135,9 @@ BOOST_AUTO_TEST_CASE(cuts_and_threads_change_nothing) {
     EigenExec const three{&pool()};
     for (int i : {0, 1}) {
       Workspace workspace(NoisyLoad::workspace_bytes<float>(three, E));
-      load_backward_into(i ? three : EigenExec{}, policy, LearnedNoise{}, z.view(), n.view(), std::as_const(h).view(), {}, slopes.values,
-                         NoisyLoadGradient<float>{dz[i].view(), dh[i].view(), dn[i].view()}, WorkspaceView<>(workspace));
+      load_backward_into(i ? three : EigenExec{}, policy, LearnedNoise{}, z.view(), n.view(), std::as_const(h).view(),
+                         {}, slopes.values, NoisyLoadGradient<float>{dz[i].view(), dh[i].view(), dn[i].view()},
+                         WorkspaceView<>(workspace));
     }
     BOOST_TEST(((dz[0] == dz[1]) && (dh[0] == dh[1]) && (dn[0] == dn[1])));
     std::vector<std::int64_t> sum(std::size_t(E), 0);

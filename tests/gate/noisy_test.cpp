@@ -45,10 +45,13 @@ BOOST_AUTO_TEST_CASE(cuts_and_threads_change_nothing) {
     BOOST_TEST((h == noisy(LearnedNoise{.seed = 3}, z, n, EigenExec{&pool()})));
     Index const half = T / 2, at = half * E;
     Matrix<float> cut(T, E);
-    auto const part = [&](std::vector<float> const& v, Index first, Index rows) { return MatrixView<float const>(v.data() + first, rows, E); };
-    logits_into(EigenExec{}, LearnedNoise{.seed = 3}, part(z.values, 0, half), part(n.values, 0, half), MatrixView<float>(cut.values.data(), half, E));
-    logits_into(EigenExec{}, LearnedNoise{.seed = 3, .first = half}, part(z.values, at, T - half), part(n.values, at, T - half),
-                MatrixView<float>(cut.values.data() + at, T - half, E));
+    auto const part = [&](std::vector<float> const& v, Index first, Index rows) {
+      return MatrixView<float const>(v.data() + first, rows, E);
+    };
+    logits_into(EigenExec{}, LearnedNoise{.seed = 3}, part(z.values, 0, half), part(n.values, 0, half),
+                MatrixView<float>(cut.values.data(), half, E));
+    logits_into(EigenExec{}, LearnedNoise{.seed = 3, .first = half}, part(z.values, at, T - half),
+                part(n.values, at, T - half), MatrixView<float>(cut.values.data() + at, T - half, E));
     BOOST_TEST((h == cut));
   }
 }

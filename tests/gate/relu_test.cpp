@@ -27,7 +27,8 @@ BOOST_AUTO_TEST_CASE(scores_and_slopes) {
 BOOST_AUTO_TEST_CASE(weights_are_the_scores) {
   BOOST_TEST(close(weights(ReLU{}, logits, {2, 5, 1}), {2.5, 1.1, 0}, 1e-15));
   BOOST_TEST(close(weights(ReLU{.scale = 2}, logits, {2, 5, 1}), {5, 2.2, 0}, 1e-15));
-  BOOST_TEST(close(weights(ReLU{.normalise = Normalise::OverChosen}, logits, {2, 5, 1}), {2.5 / 3.6, 1.1 / 3.6, 0}, 1e-15));
+  BOOST_TEST(
+      close(weights(ReLU{.normalise = Normalise::OverChosen}, logits, {2, 5, 1}), {2.5 / 3.6, 1.1 / 3.6, 0}, 1e-15));
   BOOST_TEST(close(weights(ReLU{.normalise = Normalise::OverChosen}, {-1, -2}, {0, 1}), {0, 0}, 1e-15)); // finite
   double const sum = 0.3 + 2.5 + 1.1 + 1.1;
   BOOST_TEST(close(balance(ReLU{}, logits), {0.3 / sum, 0, 2.5 / sum, 0, 0, 1.1 / sum, 1.1 / sum}, 1e-14));

@@ -23,7 +23,8 @@ BOOST_AUTO_TEST_CASE(devices_rank_by_their_best_expert) {
 
 BOOST_AUTO_TEST_CASE(a_token_reaches_three_devices_at_most) {
   auto const x = moebal_test::logits_of(moebal_test::Kind::Bell, 50, 160);
-  auto const routing = Router{device_limited_top_k<6>(), Softmax{.scale = 16}}.route(EigenExec{}, moebal_test::matrix(x, 50, 160));
+  auto const routing =
+      Router{device_limited_top_k<6>(), Softmax{.scale = 16}}.route(EigenExec{}, moebal_test::matrix(x, 50, 160));
   for (Index t = 0; t < 50; ++t) {
     unsigned devices = 0;
     for (int id : select_rows::ids_of(routing, t)) devices |= 1u << (id / 20);

@@ -39,7 +39,8 @@ BOOST_AUTO_TEST_CASE(balance_of_a_zipf_vocabulary) {
   for (Index v = 0; v < 5000; ++v) frequency.push_back(1000000 / (v + 20));
   for (Index k : {1, 6}) {
     auto const sums = loads(HashTable::balanced(frequency, k, 60), frequency);
-    std::int64_t const most = *std::max_element(sums.begin(), sums.end()), least = *std::min_element(sums.begin(), sums.end());
+    std::int64_t const most = *std::max_element(sums.begin(), sums.end()),
+                       least = *std::min_element(sums.begin(), sums.end());
     BOOST_TEST(double(most - least) / double(least) < 0.01);
     auto const random = loads(HashTable::random(5000, k, 60), frequency);
     BOOST_TEST(*std::max_element(random.begin(), random.end()) > most);
@@ -54,7 +55,8 @@ BOOST_AUTO_TEST_CASE(tokens_that_never_occur_are_spread_too) {
 
 BOOST_AUTO_TEST_CASE(random_and_by_id) {
   auto const table = HashTable::random(6000, 3, 7, 11);
-  for (std::int64_t n : loads(table, std::vector<std::int64_t>(6000, 1))) BOOST_TEST(std::abs(double(n) - 18000.0 / 7) < 200);
+  for (std::int64_t n : loads(table, std::vector<std::int64_t>(6000, 1)))
+    BOOST_TEST(std::abs(double(n) - 18000.0 / 7) < 200);
   bool differ = false;
   auto const other = HashTable::random(6000, 3, 7, 12);
   for (Index v = 0; v < 10; ++v) differ = differ || row(table, v) != row(other, v);

@@ -38,7 +38,8 @@ BOOST_AUTO_TEST_CASE(weights_of_the_paper_and_of_deepseek_v4) {
   BOOST_TEST(hashed.expert_ids()(0, 0) == 2);
   BOOST_TEST(hashed.weights()(0, 0) == 1);
   HashTable const table({3, 1, 0, 2}, 2, 4);
-  auto const routing = Router{table.selection<2>(), SqrtSoftplus{.scale = 1.5f}}.route(EigenExec{}, row, {.tags = tags});
+  auto const routing =
+      Router{table.selection<2>(), SqrtSoftplus{.scale = 1.5f}}.route(EigenExec{}, row, {.tags = tags});
   double const s0 = std::sqrt(std::log1p(std::exp(1.0))), s2 = std::sqrt(std::log(2.0));
   BOOST_TEST(routing.expert_ids()(0, 0) == 0);
   BOOST_TEST(std::abs(routing.weights()(0, 0) - 1.5 * s0 / (s0 + s2)) < 1e-6);

@@ -22,8 +22,10 @@ template <class Real> std::vector<int> ids_of(moebal::Routing<Real> const& routi
   return ids;
 }
 
-/// The contract of a row for any bits: distinct ids in [0, E), then no_expert with weight 0; the same for 1 and 3 threads.
-template <class Selection, class Gate> bool keeps_the_contract(Selection const& selection, Gate const& gate, Index experts, bool tagged = false) {
+/// The contract of a row for any bits: distinct ids in [0, E), then no_expert with weight 0; the same for 1 and 3
+/// threads.
+template <class Selection, class Gate>
+bool keeps_the_contract(Selection const& selection, Gate const& gate, Index experts, bool tagged = false) {
   static Eigen::ThreadPool pool(3);
   moebal::Router const router{selection, gate};
   Index const tokens = 37;
@@ -34,13 +36,16 @@ template <class Selection, class Gate> bool keeps_the_contract(Selection const& 
     moebal::RowOptions<> options;
     if (tagged) options.tags = tags;
     auto const view = moebal_test::matrix(x, tokens, experts);
-    auto const one = router.route(moebal::EigenExec{}, view, options), three = router.route(moebal::EigenExec{&pool}, view, options);
+    auto const one = router.route(moebal::EigenExec{}, view, options),
+               three = router.route(moebal::EigenExec{&pool}, view, options);
     for (Index t = 0; t < tokens; ++t) {
       bool ended = false;
       for (Index k = 0; k < one.top_k(); ++k) {
         ExpertId const id = one.expert_ids()(t, k);
         if (id != three.expert_ids()(t, k)) return false;
-        if (__builtin_bit_cast(std::uint32_t, one.weights()(t, k)) != __builtin_bit_cast(std::uint32_t, three.weights()(t, k))) return false;
+        if (__builtin_bit_cast(std::uint32_t, one.weights()(t, k)) !=
+            __builtin_bit_cast(std::uint32_t, three.weights()(t, k)))
+          return false;
         if (id < 0 && (id != moebal::no_expert || one.weights()(t, k) != 0)) return false;
         if (id >= 0 && (ended || id >= experts)) return false;
         ended = id < 0;

@@ -23,18 +23,21 @@ BOOST_AUTO_TEST_CASE(policies) {
   BOOST_TEST((choose(SecondExpert{.policy = SecondPolicy::None}, p) == reference::Ids{1}));
   BOOST_TEST((choose(SecondExpert{.policy = SecondPolicy::Threshold, .threshold = 0.33f}, p) == reference::Ids{1, 2}));
   BOOST_TEST((choose(SecondExpert{.policy = SecondPolicy::Threshold, .threshold = 0.34f}, p) == reference::Ids{1}));
-  for (Index t = 0; t < 100; ++t) BOOST_TEST((choose(SecondExpert{}, p, 0, t) == reference::Ids{1, 2})); // g2 >= threshold
+  for (Index t = 0; t < 100; ++t)
+    BOOST_TEST((choose(SecondExpert{}, p, 0, t) == reference::Ids{1, 2})); // g2 >= threshold
 }
 
 BOOST_AUTO_TEST_CASE(random_keeps_a_share) {
   std::vector<float> const p{0.95f, 0.05f}; // g2 / 0.2 = 1/4
   int kept = 0, other = 0, both = 0;
   for (Index t = 0; t < 8000; ++t) {
-    bool const a = choose(SecondExpert{.seed = 1}, p, 0, t).size() == 2, b = choose(SecondExpert{.seed = 2}, p, 0, t).size() == 2;
+    bool const a = choose(SecondExpert{.seed = 1}, p, 0, t).size() == 2,
+               b = choose(SecondExpert{.seed = 2}, p, 0, t).size() == 2;
     kept += a;
     other += b;
     both += a && b;
-    BOOST_TEST_REQUIRE((a == (choose(SecondExpert{.seed = 1, .first = t}, p).size() == 2))); // the token counts, not the cut
+    BOOST_TEST_REQUIRE(
+        (a == (choose(SecondExpert{.seed = 1, .first = t}, p).size() == 2))); // the token counts, not the cut
   }
   BOOST_TEST(std::abs(kept - 2000) < 150);
   BOOST_TEST(std::abs(other - 2000) < 150);
@@ -52,7 +55,8 @@ BOOST_AUTO_TEST_CASE(dividing_before_or_after_the_drop) {
   auto const logits = moebal_test::matrix(x, 200, 8);
   Softmax const pair{.normalise = Normalise::OverChosen, .single_choice = SingleChoice::Normalised};
   SecondExpert const rule{.threshold = 0.4f, .seed = 3};
-  auto const after = Router{rule, pair}.route(EigenExec{}, logits), full = Router{TopK<2>{}, pair}.route(EigenExec{}, logits);
+  auto const after = Router{rule, pair}.route(EigenExec{}, logits),
+             full = Router{TopK<2>{}, pair}.route(EigenExec{}, logits);
   auto before = full;
   drop_second_into(EigenExec{}, rule, before.view());
   int dropped = 0;
@@ -61,7 +65,8 @@ BOOST_AUTO_TEST_CASE(dividing_before_or_after_the_drop) {
     bool const lone = before.expert_ids()(t, 1) == no_expert;
     dropped += lone;
     BOOST_TEST(before.weights()(t, 0) == full.weights()(t, 0)); // Mesh-TensorFlow
-    BOOST_TEST(after.weights()(t, 0) == (lone ? 1 : full.weights()(t, 0)), boost::test_tools::tolerance(1e-6f)); // DeepSpeed
+    BOOST_TEST(after.weights()(t, 0) == (lone ? 1 : full.weights()(t, 0)),
+               boost::test_tools::tolerance(1e-6f)); // DeepSpeed
     BOOST_TEST(before.weights()(t, 1) == (lone ? 0 : full.weights()(t, 1)));
   }
   BOOST_TEST((dropped > 10 && dropped < 190));

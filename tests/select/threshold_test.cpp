@@ -37,9 +37,9 @@ BOOST_AUTO_TEST_CASE(a_nan_is_above_nothing) {
 BOOST_AUTO_TEST_CASE(a_threshold_for_each_expert_is_a_bias) {
   std::vector<float> const z{0, 2, -1, 1}, minus_threshold{-0.4f, -0.9f, -0.25f, -0.8f}; // scores .5 .88 .27 .73
   Router const router{Threshold<4>{}, Sigmoid{.normalise = Normalise::None}};
-  auto const [routing, load] =
-      router.route_with<stats::List<stats::Counts>>(EigenExec{}, MatrixView<float const>(z.data(), 1, 4), {.bias = minus_threshold});
-  BOOST_TEST((select_rows::ids_of(routing, 0) == std::vector<int>{0, 2})); // by margin: 0.1, 0.019
+  auto const [routing, load] = router.route_with<stats::List<stats::Counts>>(
+      EigenExec{}, MatrixView<float const>(z.data(), 1, 4), {.bias = minus_threshold});
+  BOOST_TEST((select_rows::ids_of(routing, 0) == std::vector<int>{0, 2}));          // by margin: 0.1, 0.019
   BOOST_TEST(routing.weights()(0, 0) == 0.5f, boost::test_tools::tolerance(1e-6f)); // the score, not the margin
   BOOST_TEST(routing.weights()(0, 2) == 0);
 }
@@ -56,7 +56,8 @@ BOOST_AUTO_TEST_CASE(relu_routing_works_where_the_score_is_positive) {
   std::vector<float> d(10, 9);
   Router const router{Threshold<5>{}, ReLU{}};
   Workspace workspace(router.workspace_bytes(EigenExec{}, 2, 5));
-  router.backward_into(EigenExec{}, MatrixView<float const>(z.data(), 2, 5), RowOptions<>{}, std::as_const(routing).expert_ids(),
+  router.backward_into(EigenExec{}, MatrixView<float const>(z.data(), 2, 5), RowOptions<>{},
+                       std::as_const(routing).expert_ids(),
                        RouterGradient<float>{.d_weights = MatrixView<float const>(d_weights.data(), 2, 5)},
                        MatrixView<float>(d.data(), 2, 5), WorkspaceView<>(workspace));
   BOOST_TEST((d == std::vector<float>{0, 1, 0, 10, 0, 0, 0, 0, 0, 0}));

@@ -47,10 +47,12 @@ BOOST_AUTO_TEST_CASE(as_a_router_of_the_group_alone) {
   auto const x = moebal_test::logits_of(moebal_test::Kind::Bell, T, E);
   std::vector<Index> tags;
   for (Index t = 0; t < T; ++t) tags.push_back(t % 3);
-  auto const routing = Router{Two{.groups = 3}, Sigmoid{}}.route(EigenExec{}, moebal_test::matrix(x, T, E), {.tags = tags});
+  auto const routing =
+      Router{Two{.groups = 3}, Sigmoid{}}.route(EigenExec{}, moebal_test::matrix(x, T, E), {.tags = tags});
   for (Index t = 0; t < T; ++t) {
     Index const first = t % 3 * size;
-    auto const alone = Router{TopK<2>{}, Sigmoid{}}.route(EigenExec{}, MatrixView<float const>(x.data() + t * E + first, 1, size));
+    auto const alone =
+        Router{TopK<2>{}, Sigmoid{}}.route(EigenExec{}, MatrixView<float const>(x.data() + t * E + first, 1, size));
     for (Index k = 0; k < 2; ++k) {
       BOOST_TEST(routing.expert_ids()(t, k) == alone.expert_ids()(0, k) + first);
       BOOST_TEST(routing.weights()(t, k) == alone.weights()(0, k));

@@ -55,7 +55,8 @@ BOOST_AUTO_TEST_CASE(by_hand) {
   v.values = {0, 0, 10, 20};
   m.values = {0, 0, 0, 0, 1, 1, 1, 1}; // equal products: halves
   std::vector<ExpertId> const ids{0, 3, 5, 7};
-  combine_zero_into(EigenExec{}, zeros, x.view(), MatrixView<ExpertId const>(ids.data(), 1, 4), w.view(), {v.view(), m.view()}, y.view());
+  combine_zero_into(EigenExec{}, zeros, x.view(), MatrixView<ExpertId const>(ids.data(), 1, 4), w.view(),
+                    {v.view(), m.view()}, y.view());
   BOOST_TEST(y(0, 0) == 100 + 0.5 * 1 + 2 * (0.5 * 1 + 0.5 * 10), boost::test_tools::tolerance(1e-14));
   BOOST_TEST(y(0, 1) == 100 + 0.5 * 2 + 2 * (0.5 * 2 + 0.5 * 20), boost::test_tools::tolerance(1e-14));
 }
@@ -65,7 +66,8 @@ BOOST_AUTO_TEST_CASE(longcat_needs_no_parameters) {
   ZeroExperts const identity{.ffn = 2, .copy = 2};
   Matrix<float> x(1, 3, 2), w(1, 3, 0.25f), y(1, 3, 1);
   std::vector<ExpertId> const ids{2, 0, 3};
-  combine_zero_into(EigenExec{}, identity, x.view(), MatrixView<ExpertId const>(ids.data(), 1, 3), w.view(), {}, y.view());
+  combine_zero_into(EigenExec{}, identity, x.view(), MatrixView<ExpertId const>(ids.data(), 1, 3), w.view(), {},
+                    y.view());
   for (float value : y.values) BOOST_TEST(value == 2);
 }
 
@@ -75,8 +77,9 @@ BOOST_AUTO_TEST_CASE(gradients) {
   auto const loss = [&] { return inner(layer.out(), pull); };
   Matrix<double> dx(11, 6), dw(11, K), dv(2, 6, 7), dm(4, 6, 7);
   Workspace workspace(combine_zero_backward_bytes<double>(EigenExec{}, 11, K));
-  combine_zero_backward_into(EigenExec{}, zeros, layer.x.view(), layer.id_view(), layer.weights.view(), layer.constants(), pull.view(),
-                             ZeroOutputGradient<double>{dx.view(), dw.view(), dv.view(), dm.view()}, WorkspaceView<>(workspace));
+  combine_zero_backward_into(
+      EigenExec{}, zeros, layer.x.view(), layer.id_view(), layer.weights.view(), layer.constants(), pull.view(),
+      ZeroOutputGradient<double>{dx.view(), dw.view(), dv.view(), dm.view()}, WorkspaceView<>(workspace));
   BOOST_TEST(gradient_error(layer.x.values, dx.values, loss) < 1e-8);
   BOOST_TEST(gradient_error(layer.weights.values, dw.values, loss) < 1e-8);
   BOOST_TEST(gradient_error(layer.vectors.values, dv.values, loss) < 1e-8);
@@ -90,11 +93,13 @@ BOOST_AUTO_TEST_CASE(any_shape_and_any_number_of_threads) {
       Layer<float> const layer(T, D);
       BOOST_TEST((layer.out() == layer.out(three)));
       auto const pull = random_matrix<float>(T, D, 9);
-      Matrix<float> dx[2] = {{T, D}, {T, D}}, dw[2] = {{T, K}, {T, K}}, dv[2] = {{2, D}, {2, D}}, dm[2] = {{4, D}, {4, D}};
+      Matrix<float> dx[2] = {{T, D}, {T, D}}, dw[2] = {{T, K}, {T, K}}, dv[2] = {{2, D}, {2, D}},
+                    dm[2] = {{4, D}, {4, D}};
       for (int i : {0, 1}) {
         Workspace workspace(combine_zero_backward_bytes<float>(three, T, K));
-        combine_zero_backward_into(i ? three : EigenExec{}, zeros, layer.x.view(), layer.id_view(), layer.weights.view(), layer.constants(),
-                                   pull.view(), ZeroOutputGradient<float>{dx[i].view(), dw[i].view(), dv[i].view(), dm[i].view()},
+        combine_zero_backward_into(i ? three : EigenExec{}, zeros, layer.x.view(), layer.id_view(),
+                                   layer.weights.view(), layer.constants(), pull.view(),
+                                   ZeroOutputGradient<float>{dx[i].view(), dw[i].view(), dv[i].view(), dm[i].view()},
                                    WorkspaceView<>(workspace));
       }
       BOOST_TEST(((dx[0] == dx[1]) && (dw[0] == dw[1]) && (dv[0] == dv[1]) && (dm[0] == dm[1])));
@@ -104,15 +109,19 @@ BOOST_AUTO_TEST_CASE(any_shape_and_any_number_of_threads) {
 BOOST_AUTO_TEST_CASE(what_does_not_fit_is_refused) {
   Layer<float> const layer(4, 5);
   Matrix<float> y(4, 5), narrow(4, 4), one(1, 5);
-  BOOST_CHECK_THROW(combine_zero_into(EigenExec{}, zeros, layer.x.view(), layer.id_view(), layer.weights.view(), layer.constants(), narrow.view()),
+  BOOST_CHECK_THROW(combine_zero_into(EigenExec{}, zeros, layer.x.view(), layer.id_view(), layer.weights.view(),
+                                      layer.constants(), narrow.view()),
                     ShapeError);
-  BOOST_CHECK_THROW(combine_zero_into(EigenExec{}, zeros, layer.x.view(), layer.id_view(), layer.weights.view(), {}, y.view()), ShapeError);
+  BOOST_CHECK_THROW(
+      combine_zero_into(EigenExec{}, zeros, layer.x.view(), layer.id_view(), layer.weights.view(), {}, y.view()),
+      ShapeError);
   BOOST_CHECK_THROW(combine_zero_into(EigenExec{}, zeros, layer.x.view(), layer.id_view(), layer.weights.view(),
                                       {std::as_const(one).view(), layer.mixers.view()}, y.view()),
                     ShapeError);
   Workspace small(8);
-  BOOST_CHECK_THROW(combine_zero_backward_into(EigenExec{}, zeros, layer.x.view(), layer.id_view(), layer.weights.view(), layer.constants(),
-                                               std::as_const(y).view(), ZeroOutputGradient<float>{.d_x = y.view()}, WorkspaceView<>(small)),
+  BOOST_CHECK_THROW(combine_zero_backward_into(EigenExec{}, zeros, layer.x.view(), layer.id_view(),
+                                               layer.weights.view(), layer.constants(), std::as_const(y).view(),
+                                               ZeroOutputGradient<float>{.d_x = y.view()}, WorkspaceView<>(small)),
                     ShapeError);
 }
 

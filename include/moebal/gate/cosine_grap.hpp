@@ -5,9 +5,9 @@
 
 namespace moebal {
 
-/// LocMoE+ (arXiv 2406.00023): the cosine between a token and the same rows, z_e = sqrt(E / D) (sum of chunk e) / |x|.
-/// Any positive scale of x gives the same affinities. A token shorter than `floor` is divided by `floor`. Cost: O(D) a token.
-/// Gradient: dx_j = (sqrt(E / D) dz_e - (sum_i dz_i z_i) x_j / |x|) / |x|.
+/// LocMoE+ (arXiv 2406.00023): the cosine between a token and the same rows, z_e = sqrt(E / D) (sum of chunk e) /
+/// |x|. Any positive scale of x gives the same affinities. A token shorter than `floor` is divided by `floor`. Cost:
+/// O(D) a token. Gradient: dx_j = (sqrt(E / D) dz_e - (sum_i dz_i z_i) x_j / |x|) / |x|.
 struct CosineGrAP {
   static constexpr bool causal = true;
   float floor = 1e-12f;
@@ -48,7 +48,8 @@ template <class X, class Real, class M> struct CosineGrapBackwardRow {
     Index const experts = logits.cols(), size = x.cols() / experts;
     Real const norm = length(lanes, x.row(t), x.cols(), floor);
     Real const *const z = logits.row(t), *const dz = d_logits.row(t);
-    Real const pulled = lanes.template dot<Real>(experts, [=](auto e) { return load(dz, e); }, [=](auto e) { return load(z, e); });
+    Real const pulled = lanes.template dot<Real>(
+        experts, [=](auto e) { return load(dz, e); }, [=](auto e) { return load(z, e); });
     Real const along = norm > floor ? pulled / norm : Real(0);
     for (Index e = 0; e < experts; ++e) {
       Real const g = dz[e] * row_length;
@@ -75,12 +76,14 @@ void logits_into(Exec const& exec, CosineGrAP gate, X const& x, MatrixView<Real,
   detail::check_grap(in.cols(), logits.cols());
   gate::require_shape("logits [T, E]", in.rows(), logits.cols(), logits);
   exec.for_rows(in.rows(), 0, WorkspaceView<M>{},
-                detail::CosineGrapRow<element_of<X const&>, Real, M>{in, Real(gate.floor), detail::grap_row_length<Real>(in.cols(), logits.cols()), logits});
+                detail::CosineGrapRow<element_of<X const&>, Real, M>{
+                    in, Real(gate.floor), detail::grap_row_length<Real>(in.cols(), logits.cols()), logits});
 }
 
 /// d_x [T, D] (overwritten) from x, the affinities that logits_into wrote, and d_logits [T, E].
 template <execution Exec, matrix_like X, matrix_like L, matrix_like G, class Real, class M>
-void backward_into(Exec const& exec, CosineGrAP gate, X const& x, L const& logits, G const& d_logits, MatrixView<Real, M> d_x) {
+void backward_into(Exec const& exec, CosineGrAP gate, X const& x, L const& logits, G const& d_logits,
+                   MatrixView<Real, M> d_x) {
   auto const in = gate::reading(x);
   auto const z = gate::reading(logits);
   auto const d = gate::reading(d_logits);
@@ -89,8 +92,8 @@ void backward_into(Exec const& exec, CosineGrAP gate, X const& x, L const& logit
   gate::require_shape("d_logits [T, E]", in.rows(), z.cols(), d);
   gate::require_shape("d_x [T, D]", in.rows(), in.cols(), d_x);
   exec.for_rows(in.rows(), 0, WorkspaceView<M>{},
-                detail::CosineGrapBackwardRow<element_of<X const&>, Real, M>{in, z, d, Real(gate.floor),
-                                                                             detail::grap_row_length<Real>(in.cols(), z.cols()), d_x});
+                detail::CosineGrapBackwardRow<element_of<X const&>, Real, M>{
+                    in, z, d, Real(gate.floor), detail::grap_row_length<Real>(in.cols(), z.cols()), d_x});
 }
 
 } // namespace moebal

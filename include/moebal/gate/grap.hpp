@@ -11,11 +11,12 @@ enum class Rectify {
   ReLU, // max(0, .), as LocMoE prints it; tokens whose means are all negative then tie, and go to the lowest id
 };
 
-/// LocMoE's gate (arXiv 2401.13920, eq. 2-4): grouped average pooling. Logit e is the mean of the e-th of E equal chunks of x, plus
-/// bias_e where there is one: z_e = rectify((E / D) sum of x_j in [e D / E, (e + 1) D / E) + bias_e). No parameters; the rows of the
-/// equivalent W have disjoint support, so they are orthogonal, each of length sqrt(E / D). The paper does not say what its bias term
-/// eps_i is: it is yours to give or to leave out. With Softmax and TopK<1>. Cost: O(D) a token instead of O(D E).
-/// Gradient: dx_j = (E / D) dz_e for j in chunk e, where z_e is not rectified; d bias_e = sum_t dz_e.
+/// LocMoE's gate (arXiv 2401.13920, eq. 2-4): grouped average pooling. Logit e is the mean of the e-th of E equal
+/// chunks of x, plus bias_e where there is one: z_e = rectify((E / D) sum of x_j in [e D / E, (e + 1) D / E) +
+/// bias_e). No parameters; the rows of the equivalent W have disjoint support, so they are orthogonal, each of length
+/// sqrt(E / D). The paper does not say what its bias term eps_i is: it is yours to give or to leave out. With Softmax
+/// and TopK<1>. Cost: O(D) a token instead of O(D E). Gradient: dx_j = (E / D) dz_e for j in chunk e, where z_e is
+/// not rectified; d bias_e = sum_t dz_e.
 struct GrAP {
   static constexpr bool causal = true;
   Rectify rectify = Rectify::ReLU;
@@ -93,15 +94,18 @@ inline void check_grap(Index width, Index experts) {
 
 /// logits [T, E] of x [T, D], D a multiple of E. bias [E] or empty.
 template <execution Exec, matrix_like X, class Real, class M>
-void logits_into(Exec const& exec, GrAP gate, X const& x, std::type_identity_t<VectorView<Real const, M>> bias, MatrixView<Real, M> logits) {
+void logits_into(Exec const& exec, GrAP gate, X const& x, std::type_identity_t<VectorView<Real const, M>> bias,
+                 MatrixView<Real, M> logits) {
   auto const in = gate::reading(x);
   detail::check_grap(in.cols(), logits.cols());
   gate::require_shape("logits [T, E]", in.rows(), logits.cols(), logits);
   gate::require_size_or_none("bias [E]", logits.cols(), bias);
-  exec.for_rows(in.rows(), 0, WorkspaceView<M>{}, detail::GrapRow<element_of<X const&>, Real, M>{in, bias, gate.rectify, logits});
+  exec.for_rows(in.rows(), 0, WorkspaceView<M>{},
+                detail::GrapRow<element_of<X const&>, Real, M>{in, bias, gate.rectify, logits});
 }
 
-/// d_x [T, D] and d_bias [E] (each overwritten, or empty) from the logits [T, E] that logits_into wrote and d_logits [T, E].
+/// d_x [T, D] and d_bias [E] (each overwritten, or empty) from the logits [T, E] that logits_into wrote and d_logits
+/// [T, E].
 template <execution Exec, matrix_like L, matrix_like G, class Real, class M>
 void backward_into(Exec const& exec, GrAP gate, L const& logits, G const& d_logits, MatrixView<Real, M> d_x,
                    std::type_identity_t<VectorView<Real, M>> d_bias = {}) {
@@ -114,10 +118,12 @@ void backward_into(Exec const& exec, GrAP gate, L const& logits, G const& d_logi
     gate::require_shape("d_x [T, D]", z.rows(), d_x.cols(), d_x);
     exec.for_rows(z.rows(), 0, WorkspaceView<M>{}, detail::GrapBackwardRow<Real, M>{z, d, gate.rectify, d_x});
   }
-  if (d_bias.data() != nullptr) exec.for_each(z.cols(), detail::GrapBiasGradient<Real, M>{z, d, gate.rectify, d_bias.data()});
+  if (d_bias.data() != nullptr)
+    exec.for_each(z.cols(), detail::GrapBiasGradient<Real, M>{z, d, gate.rectify, d_bias.data()});
 }
 
-/// The fixed W [E, D] that GrAP is the same as: E / D in chunk e of row e, else 0. For tests, and to start a learned gate from.
+/// The fixed W [E, D] that GrAP is the same as: E / D in chunk e of row e, else 0. For tests, and to start a learned
+/// gate from.
 template <execution Exec, class Real, class M> void grap_rows_into(Exec const& exec, MatrixView<Real, M> weight) {
   detail::check_grap(weight.cols(), weight.rows());
   exec.for_each(weight.rows(), detail::GrapWeight<Real, M>{weight});

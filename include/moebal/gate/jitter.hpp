@@ -6,9 +6,9 @@
 
 namespace moebal {
 
-/// Multiplicative input jitter in training (Switch, arXiv 2101.03961): y = x u, u uniform in (1 - epsilon, 1 + epsilon) for each element,
-/// drawn from (seed, first + t, d) alone. The gate product then reads y; the experts read x. epsilon: 1e-2, as published.
-/// Cost: one pass over x. Gradient: dx = dy u, with the same u.
+/// Multiplicative input jitter in training (Switch, arXiv 2101.03961): y = x u, u uniform in (1 - epsilon, 1 +
+/// epsilon) for each element, drawn from (seed, first + t, d) alone. The gate product then reads y; the experts read
+/// x. epsilon: 1e-2, as published. Cost: one pass over x. Gradient: dx = dy u, with the same u.
 struct InputJitter {
   static constexpr bool causal = true;
   float epsilon = 1e-2f;

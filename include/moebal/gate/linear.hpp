@@ -8,12 +8,13 @@ namespace moebal {
 /// Whether a map overwrites its output or adds to it.
 enum class Store { Overwrite, Add };
 
-/// The learned gate: z = W x + b. With b it is the router bias of gpt-oss (github.com/openai/gpt-oss), which is part of the logits and
-/// so counts in the weights too, unlike RowOptions::bias; followed by TopK<4> and SoftmaxOverChosen. Also the projection of X-MoE, and
-/// with Store::Add the gating residual of MoE++ (arXiv 2410.07348): z_l = W x, then + W_g z_(l-1).
-/// One pass of dot products, T E D fused operations, each in the library's canonical order: the oracle of the other maps, and exact from
-/// machine to machine, but no blocked matrix product: where the gate product matters, use the one of your framework.
-/// Gradient: dx = dz W, dW = dz^T x, db = sum_t dz.
+/// The learned gate: z = W x + b. With b it is the router bias of gpt-oss (github.com/openai/gpt-oss), which is part
+/// of the logits and so counts in the weights too, unlike RowOptions::bias; followed by TopK<4> and
+/// SoftmaxOverChosen. Also the projection of X-MoE, and with Store::Add the gating residual of MoE++ (arXiv
+/// 2410.07348): z_l = W x, then + W_g z_(l-1). One pass of dot products, T E D fused operations, each in the
+/// library's canonical order: the oracle of the other maps, and exact from machine to machine, but no blocked matrix
+/// product: where the gate product matters, use the one of your framework. Gradient: dx = dz W, dW = dz^T x, db =
+/// sum_t dz.
 struct Linear {
   static constexpr bool causal = true;
   Store store = Store::Overwrite;
@@ -40,7 +41,8 @@ template <class X, class Real, class M> struct LinearRow {
     X const* const row = x.row(t);
     for (Index e = 0; e < logits.cols(); ++e) {
       Real const* const w = weight.row(e);
-      Real z = lanes.template dot<Real>(x.cols(), [=](auto d) { return load(row, d); }, [=](auto d) { return load(w, d); });
+      Real z = lanes.template dot<Real>(
+          x.cols(), [=](auto d) { return load(row, d); }, [=](auto d) { return load(w, d); });
       if (!bias.empty()) z = z + bias[e];
       Real* const out = &logits(t, e);
       bool const add = store == Store::Add;
@@ -99,10 +101,11 @@ template <class X, class Real, class M> struct LinearWeightRow {
 
 } // namespace detail
 
-/// logits [T, E] = x [T, D] weight^T + bias.  weight [E, D]; bias [E] or empty; logits out. Throws ShapeError before any work.
+/// logits [T, E] = x [T, D] weight^T + bias.  weight [E, D]; bias [E] or empty; logits out. Throws ShapeError before
+/// any work.
 template <execution Exec, matrix_like X, matrix_like W, class Real, class M>
-void logits_into(Exec const& exec, Linear linear, X const& x, W const& weight, std::type_identity_t<VectorView<Real const, M>> bias,
-                 MatrixView<Real, M> logits) {
+void logits_into(Exec const& exec, Linear linear, X const& x, W const& weight,
+                 std::type_identity_t<VectorView<Real const, M>> bias, MatrixView<Real, M> logits) {
   auto const in = gate::reading(x);
   auto const w = gate::reading(weight);
   gate::require_shape("weight [E, D]", logits.cols(), in.cols(), w);
@@ -114,7 +117,8 @@ void logits_into(Exec const& exec, Linear linear, X const& x, W const& weight, s
 
 /// Gradients of logits_into from d_logits [T, E].
 template <execution Exec, matrix_like X, matrix_like W, matrix_like G, class Real, class M>
-void backward_into(Exec const& exec, Linear, X const& x, W const& weight, G const& d_logits, LinearGradient<Real, M> gradient) {
+void backward_into(Exec const& exec, Linear, X const& x, W const& weight, G const& d_logits,
+                   LinearGradient<Real, M> gradient) {
   auto const in = gate::reading(x);
   auto const w = gate::reading(weight);
   auto const d = gate::reading(d_logits);

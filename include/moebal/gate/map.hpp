@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// What the logit maps share. A logit map makes logits [T, E] for a router, from token activations x [T, D] or from other logits:
+// What the logit maps share. A logit map makes logits [T, E] for a router, from token activations x [T, D] or from
+// other logits:
 //   logits_into(exec, policy, x, ..., logits)      and      backward_into(exec, policy, ..., gradients)
-// Each policy says in `causal` whether a row of logits depends on its own token alone. Nothing is communicated, nothing is allocated,
-// and a row's numbers are the same bits on every execution and for any number of threads; sums over tokens run in the order of
-// tokens. Padding rows are mapped like any other: the router gives them a gradient of 0.
+// Each policy says in `causal` whether a row of logits depends on its own token alone. Nothing is communicated,
+// nothing is allocated, and a row's numbers are the same bits on every execution and for any number of threads; sums
+// over tokens run in the order of tokens. Padding rows are mapped like any other: the router gives them a gradient of
+// 0.
 
 #include "../core/errors.hpp"
 #include "../core/execution.hpp"
@@ -18,7 +20,8 @@ namespace moebal::gate {
 template <matrix_like X> auto reading(X const& x) {
   auto const view = as_matrix(x);
   using View = std::remove_const_t<decltype(view)>;
-  return MatrixView<typename View::element const, typename View::memory>(view.data(), view.rows(), view.cols(), view.row_stride());
+  return MatrixView<typename View::element const, typename View::memory>(view.data(), view.rows(), view.cols(),
+                                                                         view.row_stride());
 }
 
 /// Throws ShapeError unless the view is [rows, cols]. name: such as "logits [T, E]"

@@ -6,12 +6,14 @@
 
 namespace moebal {
 
-// Noisy top-K: logits with Gaussian noise, H = z + eps sigma, eps standard normal for each token and expert, drawn from (seed, first + t,
-// e) alone. Route by H; use z at evaluation. The load that noise smooths is gate/noisy_load.hpp. Cost: one pass over [T, E], and a
-// logarithm and a sine a logit. Both add their gradients: d z += d H, and d n += d H eps sigmoid(n) for a learned deviation.
+// Noisy top-K: logits with Gaussian noise, H = z + eps sigma, eps standard normal for each token and expert, drawn
+// from (seed, first + t, e) alone. Route by H; use z at evaluation. The load that noise smooths is
+// gate/noisy_load.hpp. Cost: one pass over [T, E], and a logarithm and a sine a logit. Both add their gradients: d z
+// += d H, and d n += d H eps sigmoid(n) for a learned deviation.
 
-/// Shazeer et al. (arXiv 1701.06538): sigma = softplus(n) + floor, the noise logits n = W_noise x learned, both W of zeros at the
-/// start. floor: 1e-2 in the code of davidmrau/mixture-of-experts; the paper has none, and sigma may then vanish. With SoftmaxOverChosen.
+/// Shazeer et al. (arXiv 1701.06538): sigma = softplus(n) + floor, the noise logits n = W_noise x learned, both W of
+/// zeros at the start. floor: 1e-2 in the code of davidmrau/mixture-of-experts; the paper has none, and sigma may
+/// then vanish. With SoftmaxOverChosen.
 struct LearnedNoise {
   static constexpr bool causal = true;
   std::uint64_t seed = 0; // change it at every step
@@ -22,7 +24,9 @@ struct LearnedNoise {
     return math::softplus(noise_logits[e]) + Real(floor);
   }
   /// d sigma / d n.
-  template <class Real> MOEBAL_FN Real slope(Real const* noise_logits, Index e) const { return math::sigmoid(noise_logits[e]); }
+  template <class Real> MOEBAL_FN Real slope(Real const* noise_logits, Index e) const {
+    return math::sigmoid(noise_logits[e]);
+  }
 };
 
 /// V-MoE (arXiv 2106.05974): sigma = deviation / E, with deviation 1 in its code. With Softmax.
@@ -96,7 +100,8 @@ template <class Noise, class Real, class M> struct NoisyBackwardRow {
 };
 
 /// Learned noise needs its logits; fixed noise ignores them.
-template <class Noise, class View> void check_noise_logits(Noise const&, Index tokens, Index experts, View const& noise_logits) {
+template <class Noise, class View>
+void check_noise_logits(Noise const&, Index tokens, Index experts, View const& noise_logits) {
   if (std::same_as<Noise, LearnedNoise> || noise_logits.data() != nullptr)
     gate::require_shape("noise_logits [T, E]", tokens, experts, noise_logits);
 }
@@ -105,23 +110,26 @@ template <class Noise, class View> void check_noise_logits(Noise const&, Index t
 
 /// noisy [T, E] from clean [T, E] and noise_logits [T, E] (empty for FixedNoise).
 template <execution Exec, noise_policy Noise, matrix_like Z, class Real, class M>
-void logits_into(Exec const& exec, Noise noise, Z const& clean, std::type_identity_t<MatrixView<Real const, M>> noise_logits,
-                 MatrixView<Real, M> noisy) {
+void logits_into(Exec const& exec, Noise noise, Z const& clean,
+                 std::type_identity_t<MatrixView<Real const, M>> noise_logits, MatrixView<Real, M> noisy) {
   auto const z = gate::reading(clean);
   detail::check_noise_logits(noise, z.rows(), z.cols(), noise_logits);
   gate::require_shape("noisy [T, E]", z.rows(), z.cols(), noisy);
-  exec.for_rows(z.rows(), 0, WorkspaceView<M>{}, detail::NoisyRow<Noise, element_of<Z const&>, Real, M>{noise, z, noise_logits, noisy});
+  exec.for_rows(z.rows(), 0, WorkspaceView<M>{},
+                detail::NoisyRow<Noise, element_of<Z const&>, Real, M>{noise, z, noise_logits, noisy});
 }
 
 /// Adds to d_clean [T, E] and d_noise_logits [T, E] (each may be empty) what d_noisy [T, E] sends back.
 template <execution Exec, noise_policy Noise, matrix_like G, class Real, class M>
-void backward_into(Exec const& exec, Noise noise, std::type_identity_t<MatrixView<Real const, M>> noise_logits, G const& d_noisy,
-                   MatrixView<Real, M> d_clean, std::type_identity_t<MatrixView<Real, M>> d_noise_logits) {
+void backward_into(Exec const& exec, Noise noise, std::type_identity_t<MatrixView<Real const, M>> noise_logits,
+                   G const& d_noisy, MatrixView<Real, M> d_clean,
+                   std::type_identity_t<MatrixView<Real, M>> d_noise_logits) {
   auto const d = gate::reading(d_noisy);
   if (d_noise_logits.data() != nullptr) detail::check_noise_logits(noise, d.rows(), d.cols(), noise_logits);
   gate::require_shape_or_none("d_clean [T, E]", d.rows(), d.cols(), d_clean);
   gate::require_shape_or_none("d_noise_logits [T, E]", d.rows(), d.cols(), d_noise_logits);
-  exec.for_rows(d.rows(), 0, WorkspaceView<M>{}, detail::NoisyBackwardRow<Noise, Real, M>{noise, noise_logits, d, d_clean, d_noise_logits});
+  exec.for_rows(d.rows(), 0, WorkspaceView<M>{},
+                detail::NoisyBackwardRow<Noise, Real, M>{noise, noise_logits, d, d_clean, d_noise_logits});
 }
 
 } // namespace moebal

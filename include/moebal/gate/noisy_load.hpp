@@ -15,14 +15,15 @@ enum class LoadThreshold {
 /// Whether the threshold, which is some expert's noisy logit, carries gradient. Published code gathers it, so it does.
 enum class ThresholdGradient { Through, Stopped };
 
-/// The smooth load of noisy top-K: the probability that expert e is among the K best if its own noise alone were drawn anew,
+/// The smooth load of noisy top-K: the probability that expert e is among the K best if its own noise alone were
+/// drawn anew,
 ///   P(t, e) = Phi((z_te - threshold_te) / sigma_te),   load_e = sum_t P(t, e)
-/// Shazeer et al. (arXiv 1701.06538) with LearnedNoise and LeaveOneOut; V-MoE (2106.05974) with FixedNoise and KthNoisy, which writes it
-/// 1 - Phi((threshold - z) / sigma). Balance it by its squared coefficient of variation (importance and load losses).
-/// The sum is an integer in units of 2^-32, so any cut of a batch adds up to the same bits. Cost: K rounds over the row and E values
-/// of Phi a token; nothing is communicated unless you add the loads of ranks.
-/// Gradient, a = (z - threshold) / sigma, phi the normal density: dP/dz = phi(a) / sigma, dP/dthreshold = -phi(a) / sigma,
-/// dP/dsigma = -a phi(a) / sigma.
+/// Shazeer et al. (arXiv 1701.06538) with LearnedNoise and LeaveOneOut; V-MoE (2106.05974) with FixedNoise and
+/// KthNoisy, which writes it 1 - Phi((threshold - z) / sigma). Balance it by its squared coefficient of variation
+/// (importance and load losses). The sum is an integer in units of 2^-32, so any cut of a batch adds up to the same
+/// bits. Cost: K rounds over the row and E values of Phi a token; nothing is communicated unless you add the loads of
+/// ranks. Gradient, a = (z - threshold) / sigma, phi the normal density: dP/dz = phi(a) / sigma, dP/dthreshold =
+/// -phi(a) / sigma, dP/dsigma = -a phi(a) / sigma.
 struct NoisyLoad {
   static constexpr bool causal = true;
   static constexpr double one = 0x1p32; // units in a load of 1
@@ -33,7 +34,8 @@ struct NoisyLoad {
   /// For both functions below.
   template <class Real, class Exec> static std::size_t workspace_bytes(Exec const& exec, Index experts) {
     using Ws = WorkspaceView<typename Exec::memory>;
-    return Ws::template bytes_for<std::int64_t>(exec.workers() * experts) + Ws::template bytes_for<std::byte>(row_bytes<Real>(experts) * exec.workers());
+    return Ws::template bytes_for<std::int64_t>(exec.workers() * experts) +
+           Ws::template bytes_for<std::byte>(row_bytes<Real>(experts) * exec.workers());
   }
   template <class Real> static Index row_bytes(Index experts) {
     return (Index(sizeof(rank_word_t<Real>) + 2 * sizeof(Real)) * experts + 63) / 64 * 64;
@@ -70,7 +72,8 @@ template <class Noise, class Real, class M> struct NoisyLoadRow {
     Word inside = ~Word(0), next = 0; // the K-th, and the one after it
     for (Index k = 0; k <= load_of.top_k && k < experts; ++k) {
       Word const bound = k == load_of.top_k ? inside : k == 0 ? ~Word(0) : inside;
-      Word const best = lanes.template max<Word>(experts, [=](auto e) { return below(load(static_cast<Word const*>(words), e), bound); }, Word(0));
+      Word const best = lanes.template max<Word>(
+          experts, [=](auto e) { return below(load(static_cast<Word const*>(words), e), bound); }, Word(0));
       (k == load_of.top_k ? next : inside) = best;
     }
     bool const leave_out = load_of.threshold == LoadThreshold::LeaveOneOut;
@@ -93,7 +96,8 @@ template <class Noise, class Real, class M> struct NoisyLoadRow {
     }
     Real const* const slope = d_load.data();
     auto const row = [t](MatrixView<Real, M> const& m) { return m.data() == nullptr ? nullptr : m.row(t); };
-    Real *const d_z = row(gradient.d_clean), *const d_n = row(gradient.d_noise_logits), *const d_h = row(gradient.d_noisy);
+    Real *const d_z = row(gradient.d_clean), *const d_n = row(gradient.d_noise_logits),
+                *const d_h = row(gradient.d_noisy);
     lanes.each_one(experts, [=](Index e) {
       ExpertId const r = rival(e);
       scratch[e] = scratch[experts + e] = 0;
@@ -115,8 +119,9 @@ template <class Noise, class Real, class M> struct NoisyLoadRow {
 };
 
 template <class Noise, class Real, class M>
-void check_noisy_load(NoisyLoad const& policy, Noise const& noise, MatrixView<Real const, M> const& clean, MatrixView<Real const, M> const& noise_logits,
-                      MatrixView<Real const, M> const& noisy, VectorView<std::uint8_t const, M> const& padding) {
+void check_noisy_load(NoisyLoad const& policy, Noise const& noise, MatrixView<Real const, M> const& clean,
+                      MatrixView<Real const, M> const& noise_logits, MatrixView<Real const, M> const& noisy,
+                      VectorView<std::uint8_t const, M> const& padding) {
   require_within("K of NoisyLoad (top_k; E is the upper bound)", 1, clean.cols(), policy.top_k);
   check_noise_logits(noise, clean.rows(), clean.cols(), noise_logits);
   gate::require_shape("noisy [T, E]", clean.rows(), clean.cols(), noisy);
@@ -125,36 +130,42 @@ void check_noisy_load(NoisyLoad const& policy, Noise const& noise, MatrixView<Re
 
 } // namespace detail
 
-/// load [E] (overwritten), in units of 1 / NoisyLoad::one, from clean, noise_logits (empty for FixedNoise) and noisy [T, E] as
-/// logits_into wrote it. padding [T] or empty. workspace: NoisyLoad::workspace_bytes<Real>(exec, E).
+/// load [E] (overwritten), in units of 1 / NoisyLoad::one, from clean, noise_logits (empty for FixedNoise) and noisy
+/// [T, E] as logits_into wrote it. padding [T] or empty. workspace: NoisyLoad::workspace_bytes<Real>(exec, E).
 template <execution Exec, noise_policy Noise, class Real, class M>
 void load_into(Exec const& exec, NoisyLoad policy, Noise noise, MatrixView<Real const, M> clean,
-               std::type_identity_t<MatrixView<Real const, M>> noise_logits, std::type_identity_t<MatrixView<Real const, M>> noisy,
-               std::type_identity_t<VectorView<std::uint8_t const, M>> padding, VectorView<std::int64_t, M> load, WorkspaceView<M> workspace) {
+               std::type_identity_t<MatrixView<Real const, M>> noise_logits,
+               std::type_identity_t<MatrixView<Real const, M>> noisy,
+               std::type_identity_t<VectorView<std::uint8_t const, M>> padding, VectorView<std::int64_t, M> load,
+               WorkspaceView<M> workspace) {
   detail::check_noisy_load(policy, noise, clean, noise_logits, noisy, padding);
   Index const experts = clean.cols();
   require_equal("load [E]", experts, load.size());
   workspace.require(NoisyLoad::workspace_bytes<Real>(exec, experts));
   std::int64_t* const partial = workspace.template take<std::int64_t>(exec.workers() * experts);
   exec.fill(VectorView<std::int64_t, M>(partial, exec.workers() * experts), std::int64_t(0));
-  exec.for_rows(clean.rows(), std::size_t(NoisyLoad::row_bytes<Real>(experts)), workspace,
-                detail::NoisyLoadRow<Noise, Real, M>{policy, noise, clean, noise_logits, noisy, padding, partial, {}, {}});
+  exec.for_rows(
+      clean.rows(), std::size_t(NoisyLoad::row_bytes<Real>(experts)), workspace,
+      detail::NoisyLoadRow<Noise, Real, M>{policy, noise, clean, noise_logits, noisy, padding, partial, {}, {}});
   exec.reduce_columns(MatrixView<std::int64_t const, M>(partial, exec.workers(), experts), load);
 }
 
 /// Adds to `gradient` what d_load [E] (d loss / d load, a load of 1 being 1) sends back.
 template <execution Exec, noise_policy Noise, class Real, class M>
 void load_backward_into(Exec const& exec, NoisyLoad policy, Noise noise, MatrixView<Real const, M> clean,
-                        std::type_identity_t<MatrixView<Real const, M>> noise_logits, std::type_identity_t<MatrixView<Real const, M>> noisy,
-                        std::type_identity_t<VectorView<std::uint8_t const, M>> padding, std::type_identity_t<VectorView<Real const, M>> d_load,
-                        NoisyLoadGradient<Real, M> gradient, WorkspaceView<M> workspace) {
+                        std::type_identity_t<MatrixView<Real const, M>> noise_logits,
+                        std::type_identity_t<MatrixView<Real const, M>> noisy,
+                        std::type_identity_t<VectorView<std::uint8_t const, M>> padding,
+                        std::type_identity_t<VectorView<Real const, M>> d_load, NoisyLoadGradient<Real, M> gradient,
+                        WorkspaceView<M> workspace) {
   detail::check_noisy_load(policy, noise, clean, noise_logits, noisy, padding);
   require_equal("d_load [E]", clean.cols(), d_load.size());
   gate::require_shape_or_none("d_clean [T, E]", clean.rows(), clean.cols(), gradient.d_clean);
   gate::require_shape_or_none("d_noisy [T, E]", clean.rows(), clean.cols(), gradient.d_noisy);
   gate::require_shape_or_none("d_noise_logits [T, E]", clean.rows(), clean.cols(), gradient.d_noise_logits);
   exec.for_rows(clean.rows(), std::size_t(NoisyLoad::row_bytes<Real>(clean.cols())), workspace,
-                detail::NoisyLoadRow<Noise, Real, M>{policy, noise, clean, noise_logits, noisy, padding, nullptr, d_load, gradient});
+                detail::NoisyLoadRow<Noise, Real, M>{policy, noise, clean, noise_logits, noisy, padding, nullptr,
+                                                     d_load, gradient});
 }
 
 } // namespace moebal

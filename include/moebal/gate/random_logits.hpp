@@ -12,8 +12,9 @@ enum class Spread {
   RoundRobin, // token t takes experts t K, t K + 1, ... modulo E: counts differ by 1 at most
 };
 
-/// Forced balance, to time a model as if its router were balanced (Megatron-LM): the logits are replaced, and the gradient goes straight
-/// through to the logits that were there, dz = dH. Nothing is learned by it. Cost: one pass over [T, E].
+/// Forced balance, to time a model as if its router were balanced (Megatron-LM): the logits are replaced, and the
+/// gradient goes straight through to the logits that were there, dz = dH. Nothing is learned by it. Cost: one pass
+/// over [T, E].
 struct RandomLogits {
   static constexpr bool causal = true;
   Spread spread = Spread::Random;
@@ -34,7 +35,8 @@ template <class Real, class M> struct RandomLogitsRow {
     auto const seed = policy.seed;
     Real* const out = logits.row(t);
     lanes.each_one(experts, [=](Index e) {
-      out[e] = random ? Real(random::normal(seed, std::uint64_t(token * experts + e))) : -Real((e - start + experts) % experts);
+      out[e] = random ? Real(random::normal(seed, std::uint64_t(token * experts + e)))
+                      : -Real((e - start + experts) % experts);
     });
   }
 };
@@ -51,7 +53,8 @@ template <class G, class Real, class M> struct StraightThroughRow {
 } // namespace detail
 
 /// logits [T, E] out.
-template <execution Exec, class Real, class M> void logits_into(Exec const& exec, RandomLogits policy, MatrixView<Real, M> logits) {
+template <execution Exec, class Real, class M>
+void logits_into(Exec const& exec, RandomLogits policy, MatrixView<Real, M> logits) {
   require_at_least("E, the columns of logits [T, E]", 1, logits.cols());
   require_at_least("K of RandomLogits (top_k)", 1, policy.top_k);
   exec.for_rows(logits.rows(), 0, WorkspaceView<M>{}, detail::RandomLogitsRow<Real, M>{policy, logits});

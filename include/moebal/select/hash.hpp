@@ -6,12 +6,13 @@
 
 namespace moebal {
 
-/// Hash layers (arXiv 2106.04426): a fixed table says which K experts a token id goes to, RowOptions::tags[t] being the id. The logits
-/// choose nothing; they may still weigh:
-///   Router{table.selection<1>(), SoftmaxOverChosen{}}                 weight 1 for K = 1, no gradient: the paper
-///   Router{table.selection<6>(), SqrtSoftplus{.scale = 1.5f}}         DeepSeek-V4's first layers (2606.19348): learned weights
-/// Ids come in the order of the table's row. A tag outside of [0, V) gets no expert. Tables, and their checks: select/hash_table.hpp.
-/// Cost: K loads a token; no balance loss, nothing communicated: balance is by construction, for the corpus that the table was made for.
+/// Hash layers (arXiv 2106.04426): a fixed table says which K experts a token id goes to, RowOptions::tags[t] being
+/// the id. The logits choose nothing; they may still weigh:
+///   Router{table.selection<1>(), SoftmaxOverChosen{}}          the paper: weight 1 for K = 1, and no gradient
+///   Router{table.selection<6>(), SqrtSoftplus{.scale = 1.5f}}  DeepSeek-V4's first layers (2606.19348): learned weights
+/// Ids come in the order of the table's row. A tag outside of [0, V) gets no expert. Tables, and their checks:
+/// select/hash_table.hpp. Cost: K loads a token; no balance loss, nothing communicated: balance is by construction,
+/// for the corpus that the table was made for.
 template <int K, class Memory = HostMemory> struct Hash {
   static_assert(K >= 1, "moebal: Hash<K> needs K of at least 1");
   static constexpr Index top_k = K;

@@ -16,20 +16,23 @@ namespace moebal {
 
 /// The table of a hash layer, on the host: K distinct experts of E for each of V token ids, checked when it is built.
 ///   random(V, K, E, seed)         each row drawn on its own (arXiv 2106.04426)
-///   balanced(frequency, K, E)     tokens by falling corpus frequency, each to the K experts with the least summed frequency so far:
-///                                 the paper's balanced hash for K = 1, and the least-loaded tid2eid of kexue.fm/archives/11750 for any K
-///   by_id(V, K, E)                token v to experts v K, v K + 1, ... modulo E: balanced for uniform ids, no corpus needed
+///   balanced(frequency, K, E)     tokens by falling corpus frequency, each to the K experts with the least summed
+///                                 frequency so far: the paper's balanced hash for K = 1, and the least-loaded
+///                                 tid2eid of kexue.fm/archives/11750 for any K
+///   by_id(V, K, E)                token v to experts v K, v K + 1, ... modulo E: balanced for uniform ids
 ///   HashTable(rows, K, E)         your own, row-major [V, K]
 /// Throws ShapeError for K outside of [1, E], an id outside of [0, E), and an expert twice in a row.
 class HashTable {
 public:
-  HashTable(std::vector<ExpertId> rows, Index top_k, Index experts) : ids_(std::move(rows)), top_k_(top_k), experts_(experts) {
+  HashTable(std::vector<ExpertId> rows, Index top_k, Index experts)
+      : ids_(std::move(rows)), top_k_(top_k), experts_(experts) {
     check_top_k(top_k, experts);
     require_equal("ids of a hash table modulo K", 0, Index(ids_.size()) % top_k);
     std::vector<ExpertId> row;
     for (Index v = 0; v < vocabulary(); ++v) {
       row.assign(ids_.begin() + v * top_k, ids_.begin() + (v + 1) * top_k);
-      for (ExpertId id : row) require_within("expert in row " + std::to_string(v) + " of a hash table", 0, experts - 1, id);
+      for (ExpertId id : row)
+        require_within("expert in row " + std::to_string(v) + " of a hash table", 0, experts - 1, id);
       std::sort(row.begin(), row.end());
       Index const distinct = Index(std::unique(row.begin(), row.end()) - row.begin());
       require_equal("distinct experts in row " + std::to_string(v) + " of a hash table", top_k, distinct);
@@ -49,8 +52,8 @@ public:
     return HashTable(std::move(ids), top_k, experts);
   }
 
-  /// frequency [V] >= 0: how often each token id occurs. Equal frequencies: the lower token id; equal loads: the lower expert.
-  /// O(V (log V + K log E)).
+  /// frequency [V] >= 0: how often each token id occurs. Equal frequencies: the lower token id; equal loads: the
+  /// lower expert. O(V (log V + K log E)).
   static HashTable balanced(VectorView<std::int64_t const> frequency, Index top_k, Index experts) {
     check_top_k(top_k, experts);
     Index const vocabulary = frequency.size();
@@ -94,7 +97,9 @@ public:
   }
 
 private:
-  static void check_top_k(Index top_k, Index experts) { require_within("K of a hash table (E is the upper bound)", 1, experts, top_k); }
+  static void check_top_k(Index top_k, Index experts) {
+    require_within("K of a hash table (E is the upper bound)", 1, experts, top_k);
+  }
 
   std::vector<ExpertId> ids_; // [V, K]
   Index top_k_;

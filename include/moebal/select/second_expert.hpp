@@ -9,19 +9,21 @@
 
 namespace moebal {
 
-/// When the second expert of a token is kept, by its share g2 = p2 / (p1 + p2 + 1e-9) of the pair (Mesh-TensorFlow's names).
+/// When the second expert of a token is kept, by its share g2 = p2 / (p1 + p2 + 1e-9) of the pair (Mesh-TensorFlow's
+/// names).
 enum class SecondPolicy {
   All,       // always
   None,      // never
   Threshold, // if g2 > threshold
-  Random,    // if U < g2 / threshold, U uniform: always from the threshold on. fairscale's 2 g2 > U is a threshold of 0.5
+  Random, // if U < g2 / threshold, U uniform: always from the threshold on. fairscale's 2 g2 > U is a threshold of 0.5
 };
 
-/// GShard's top-2 with a second expert that may be left out (arXiv 2006.16668; policies of Mesh-TensorFlow, threshold 0.2 as there for
-/// training and evaluation). U is drawn from (seed, first + t) alone. With Softmax, scores being positive and a bias none.
-/// Weights: Softmax{.normalise = Normalise::OverChosen} divides by the kept pair, so that a lone first expert has weight 1 (DeepSpeed
-/// divides after dropping). To divide before (Mesh-TensorFlow), route with TopK<2> and call drop_second_into on the result.
-/// Cost: all E probabilities, two rounds over the row. Nothing is communicated. Gradient: through the weights of what is kept.
+/// GShard's top-2 with a second expert that may be left out (arXiv 2006.16668; policies of Mesh-TensorFlow, threshold
+/// 0.2 as there for training and evaluation). U is drawn from (seed, first + t) alone. With Softmax, scores being
+/// positive and a bias none. Weights: Softmax{.normalise = Normalise::OverChosen} divides by the kept pair, so that a
+/// lone first expert has weight 1 (DeepSpeed divides after dropping). To divide before (Mesh-TensorFlow), route with
+/// TopK<2> and call drop_second_into on the result. Cost: all E probabilities, two rounds over the row. Nothing is
+/// communicated. Gradient: through the weights of what is kept.
 struct SecondExpert {
   static constexpr Index top_k = 2;
   static constexpr bool causal = true;
@@ -48,10 +50,11 @@ struct SecondExpert {
   template <class Real, class Lanes>
   MOEBAL_FN Index choose(Lanes lanes, select::Candidates<Real> row, ExpertId* ids) const {
     Real score[2] = {};
-    select::best_first(lanes, static_cast<rank_word_t<Real> const*>(row.words), row.experts, top_k, [&](Index k, rank_word_t<Real> word) {
-      lanes.once([=] { ids[k] = id_of(word); });
-      score[k] = row.values[id_of(word)];
-    });
+    select::best_first(lanes, static_cast<rank_word_t<Real> const*>(row.words), row.experts, top_k,
+                       [&](Index k, rank_word_t<Real> word) {
+                         lanes.once([=] { ids[k] = id_of(word); });
+                         score[k] = row.values[id_of(word)];
+                       });
     return keeps(row.token, score[0], score[1]) ? 2 : 1;
   }
 };
@@ -69,9 +72,10 @@ template <class Real, class M> struct DropSecond {
 };
 } // namespace detail
 
-/// Takes the second expert away from the tokens of a routing [T, 2] that the rule does not let keep it; the first keeps its weight.
-/// The choices are the same as SecondExpert's, weights being any positive multiple of the scores.
-template <execution Exec, class Real, class M> void drop_second_into(Exec const& exec, SecondExpert rule, RoutingView<Real, M> routing) {
+/// Takes the second expert away from the tokens of a routing [T, 2] that the rule does not let keep it; the first
+/// keeps its weight. The choices are the same as SecondExpert's, weights being any positive multiple of the scores.
+template <execution Exec, class Real, class M>
+void drop_second_into(Exec const& exec, SecondExpert rule, RoutingView<Real, M> routing) {
   require_equal("expert_ids [T, 2], columns", 2, routing.expert_ids.cols());
   require_equal("weights [T, 2], columns", 2, routing.weights.cols());
   require_equal("weights [T, 2], rows", routing.expert_ids.rows(), routing.weights.rows());

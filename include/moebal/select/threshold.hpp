@@ -6,14 +6,16 @@
 
 namespace moebal {
 
-/// Every expert whose score + bias is above `threshold`, best first, at most K of them, at least `least`. A NaN is above nothing.
+/// Every expert whose score + bias is above `threshold`, best first, at most K of them, at least `least`. A NaN is
+/// above nothing.
 ///   fixed: Threshold<K>{.threshold = 0.5f} with Sigmoid;
 ///   ReMoE (arXiv 2412.14711): Threshold<K>{} with ReLU, an expert works where its score is above 0;
-///   Expert Threshold (2603.11535) and dynamic quantile balancing (kexue.fm/archives/11626): one threshold an expert, the moving
-///   quantile of its scores that a balancing rule keeps. Give it as the bias, RowOptions::bias = -threshold.
-/// The count varies from token to token and may be 0, which a shared expert, or least = 1, is for. K is a cap on memory; the count that
-/// a constant bias moves is the one exception to "a constant added to all biases changes nothing".
-/// Cost: all E scores, and one round of E words an expert taken and one more. Nothing is communicated. Gradient: through the weights.
+///   Expert Threshold (2603.11535) and dynamic quantile balancing (kexue.fm/archives/11626): one threshold an expert,
+///   the moving quantile of its scores that a balancing rule keeps. Give it as the bias, RowOptions::bias = -threshold.
+/// The count varies from token to token and may be 0, which a shared expert, or least = 1, is for. K is a cap on
+/// memory; the count that a constant bias moves is the one exception to "a constant added to all biases changes
+/// nothing". Cost: all E scores, and one round of E words an expert taken and one more. Nothing is communicated.
+/// Gradient: through the weights.
 template <int K> struct Threshold {
   static_assert(K >= 1, "moebal: Threshold<K> needs K of at least 1");
   static constexpr Index top_k = K;
@@ -33,13 +35,14 @@ template <int K> struct Threshold {
   template <class Real, class Lanes>
   MOEBAL_FN Index choose(Lanes lanes, select::Candidates<Real> row, ExpertId* ids) const {
     Index count = 0;
-    select::best_while(lanes, static_cast<rank_word_t<Real> const*>(row.words), row.experts, top_k, [&](Index k, rank_word_t<Real> word) {
-      bool const above = row.values[id_of(word)] > Real(threshold);
-      if (!above && k >= least) return false;
-      lanes.once([=] { ids[k] = id_of(word); });
-      count = k + 1;
-      return true;
-    });
+    select::best_while(lanes, static_cast<rank_word_t<Real> const*>(row.words), row.experts, top_k,
+                       [&](Index k, rank_word_t<Real> word) {
+                         bool const above = row.values[id_of(word)] > Real(threshold);
+                         if (!above && k >= least) return false;
+                         lanes.once([=] { ids[k] = id_of(word); });
+                         count = k + 1;
+                         return true;
+                       });
     return count;
   }
 };

@@ -6,16 +6,18 @@
 
 namespace moebal {
 
-/// Two-level routing of PanGu-Sigma (arXiv 2303.10845), which LocMoE keeps: the first level sends a domain or task, RowOptions::tags[t],
-/// to one of `groups` equal groups of consecutive experts; the second is any row-wise selection inside the group.
+/// Two-level routing of PanGu-Sigma (arXiv 2303.10845), which LocMoE keeps: the first level sends a domain or task,
+/// RowOptions::tags[t], to one of `groups` equal groups of consecutive experts; the second is any row-wise selection
+/// inside the group.
 ///   TwoLevel<TopK<1>>{.groups = 40}      domain d is group d
 ///   TwoLevel<TopK<2>>{.inner = {}, .groups = 4, .group_of = map}     domain d is group map[d]
-/// The paper's own second level is random within the group; TopK, or LocMoE's, takes its place. A domain without a group gets no
-/// expert. Scores are the gate's over all E: with Softmax they do not sum to 1 inside a group, with SoftmaxOverChosen weights do.
-/// Cost: that of the inner selection over E / groups experts. Nothing is communicated: tokens of a domain stay on the devices of its
-/// group. Gradient: through the weights.
+/// The paper's own second level is random within the group; TopK, or LocMoE's, takes its place. A domain without a
+/// group gets no expert. Scores are the gate's over all E: with Softmax they do not sum to 1 inside a group, with
+/// SoftmaxOverChosen weights do. Cost: that of the inner selection over E / groups experts. Nothing is communicated:
+/// tokens of a domain stay on the devices of its group. Gradient: through the weights.
 template <class Inner, class Memory = HostMemory> struct TwoLevel {
-  static_assert(row_selection<Inner>, "moebal: the argument of TwoLevel is no row-wise selection: write TwoLevel<TopK<2>>");
+  static_assert(row_selection<Inner>,
+                "moebal: the argument of TwoLevel is no row-wise selection: write TwoLevel<TopK<2>>");
   static constexpr Index top_k = Inner::top_k;
   static constexpr bool causal = Inner::causal;
   static constexpr bool needs_keys = Inner::needs_keys;

@@ -14,14 +14,16 @@ enum class ExpertKind {
   Constant, // a1 x + a2 v, (a1, a2) a softmax of two products with x, v a learned vector
 };
 
-/// Zero-computation experts: of the E experts that a router chooses from, the first `ffn` are networks and the rest cost nothing, so that a
-/// token chooses how much is computed for it. MoE++ (arXiv 2410.07348: zero, copy and constant experts) and LongCat-Flash (2509.01322:
-/// ZeroExperts{.ffn = 512, .copy = 256}, K = 12). Any router serves, with E = experts(). After it:
+/// Zero-computation experts: of the E experts that a router chooses from, the first `ffn` are networks and the rest
+/// cost nothing, so that a token chooses how much is computed for it. MoE++ (arXiv 2410.07348: zero, copy and
+/// constant experts) and LongCat-Flash (2509.01322: ZeroExperts{.ffn = 512, .copy = 256}, K = 12). Any router serves,
+/// with E = experts(). After it:
 ///   split_into         the ids for the plan: no_expert in the place of every expert that is no network
 ///   combine_zero_into  what the others add to the combined output (select/zero_outputs.hpp)
 ///   without_zero_into  MoE++'s weights, where a chosen zero expert gives its share to the others
-/// Balance: MoE++ scales the loss of these experts by its tau, LongCat moves the bias of networks only; both are balancing rules.
-/// Cost: one pass over the ids. Nothing is communicated: a token stays where it is for these experts.
+/// Balance: MoE++ scales the loss of these experts by its tau, LongCat moves the bias of networks only; both are
+/// balancing rules. Cost: one pass over the ids. Nothing is communicated: a token stays where it is for these
+/// experts.
 struct ZeroExperts {
   static constexpr bool causal = true;
   Index ffn = 1;      // ids [0, ffn)
@@ -31,7 +33,10 @@ struct ZeroExperts {
 
   MOEBAL_FN constexpr Index experts() const { return ffn + zero + copy + constant; }
   MOEBAL_FN constexpr ExpertKind kind(ExpertId id) const {
-    return id < ffn ? ExpertKind::Ffn : id < ffn + zero ? ExpertKind::Zero : id < ffn + zero + copy ? ExpertKind::Copy : ExpertKind::Constant;
+    return id < ffn                 ? ExpertKind::Ffn
+           : id < ffn + zero        ? ExpertKind::Zero
+           : id < ffn + zero + copy ? ExpertKind::Copy
+                                    : ExpertKind::Constant;
   }
   /// Which of the constant experts this is.
   MOEBAL_FN constexpr Index constant_index(ExpertId id) const { return id - (ffn + zero + copy); }
@@ -82,16 +87,19 @@ template <class Real, class M> struct WithoutZero {
 
 } // namespace detail
 
-/// ffn_ids [T, K] out: ids [T, K] with no_expert wherever the expert is no network. Places and weights stay as they are.
+/// ffn_ids [T, K] out: ids [T, K] with no_expert wherever the expert is no network. Places and weights stay as they
+/// are.
 template <execution Exec, class M>
-void split_into(Exec const& exec, ZeroExperts zeros, std::type_identity_t<MatrixView<ExpertId const, M>> ids, MatrixView<ExpertId, M> ffn_ids) {
+void split_into(Exec const& exec, ZeroExperts zeros, std::type_identity_t<MatrixView<ExpertId const, M>> ids,
+                MatrixView<ExpertId, M> ffn_ids) {
   zeros.check();
   require_equal("ffn_ids [T, K], rows", ids.rows(), ffn_ids.rows());
   require_equal("ffn_ids [T, K], columns", ids.cols(), ffn_ids.cols());
   exec.for_each(ids.rows() * ids.cols(), detail::SplitPair<M>{zeros, ids, ffn_ids});
 }
 
-/// out [T, K] = w / (sum of the weights of the chosen experts that are no zero experts); 0 for the zero experts. out may be weights.
+/// out [T, K] = w / (sum of the weights of the chosen experts that are no zero experts); 0 for the zero experts. out
+/// may be weights.
 template <execution Exec, class Real, class M>
 void without_zero_into(Exec const& exec, ZeroExperts zeros, std::type_identity_t<MatrixView<ExpertId const, M>> ids,
                        std::type_identity_t<MatrixView<Real const, M>> weights, MatrixView<Real, M> out) {
@@ -104,7 +112,8 @@ void without_zero_into(Exec const& exec, ZeroExperts zeros, std::type_identity_t
 }
 /// d_weights [T, K] (overwritten) from d_out: dw_k = (d_k - sum_i d_i out_i) / sum. weights: those that went in.
 template <execution Exec, class Real, class M>
-void without_zero_backward_into(Exec const& exec, ZeroExperts zeros, std::type_identity_t<MatrixView<ExpertId const, M>> ids,
+void without_zero_backward_into(Exec const& exec, ZeroExperts zeros,
+                                std::type_identity_t<MatrixView<ExpertId const, M>> ids,
                                 std::type_identity_t<MatrixView<Real const, M>> weights,
                                 std::type_identity_t<MatrixView<Real const, M>> d_out, MatrixView<Real, M> d_weights) {
   zeros.check();

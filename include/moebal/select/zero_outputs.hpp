@@ -3,150 +3,15 @@
 
 // What zero-computation experts add to the output of a layer, and the gradient of that.
 
-#include "zero_experts.hpp"
+#include "zero_output_rows.hpp"
 
 namespace moebal {
 
-/// Parameters of the C constant experts of MoE++: out = a1 x + a2 v, (a1, a2) = softmax(mixers_2c . x, mixers_(2c+1) . x).
-template <class Real = float, class Memory = HostMemory> struct ConstantExperts {
-  MatrixView<Real const, Memory> vectors{}; // [C, D] v
-  MatrixView<Real const, Memory> mixers{};  // [2 C, D]
-};
-/// Where the backward writes. Each part may stay empty; the first two are added to, the others overwritten.
-template <class Real = float, class Memory = HostMemory> struct ZeroOutputGradient {
-  MatrixView<Real, Memory> d_x{};       // [T, D]
-  MatrixView<Real, Memory> d_weights{}; // [T, K]; only the places of copy and constant experts
-  MatrixView<Real, Memory> d_vectors{}; // [C, D]
-  MatrixView<Real, Memory> d_mixers{};  // [2 C, D]
-};
-
 namespace detail {
 
-template <class Real, class Lanes> MOEBAL_FN Real row_product(Lanes lanes, Real const* a, Real const* b, Index n) {
-  return lanes.template dot<Real>(n, [=](auto d) { return load(a, d); }, [=](auto d) { return load(b, d); });
-}
-/// to += factor * from.
-template <class Real, class Lanes> MOEBAL_FN void add_scaled(Lanes lanes, Real factor, Real const* from, Index n, Real* to) {
-  lanes.each(n, [=](auto d) {
-    auto const so_far = load(static_cast<Real const*>(to), d);
-    using V = std::remove_const_t<decltype(so_far)>;
-    store(to, d, math::fma<V>(math::splat<V>(factor), load(from, d), so_far));
-  });
-}
-
-/// The part of a1 in the mixture of constant expert c; that of a2 is the rest.
-template <class Real, class Lanes, class M>
-MOEBAL_FN Real own_part(Lanes lanes, ConstantExperts<Real, M> const& constants, Index c, Real const* x, Index n) {
-  Real const first = row_product(lanes, constants.mixers.row(2 * c), x, n), second = row_product(lanes, constants.mixers.row(2 * c + 1), x, n);
-  return math::sigmoid(first - second);
-}
-
-template <class Real, class M> struct ZeroOutputRow {
-  using real = Real;
-  ZeroExperts zeros;
-  MatrixView<Real const, M> x;
-  MatrixView<ExpertId const, M> ids;
-  MatrixView<Real const, M> weights;
-  ConstantExperts<Real, M> constants;
-  MatrixView<Real, M> out;
-
-  template <class Lanes> MOEBAL_FN void operator()(Lanes lanes, std::byte*, Index, Index t) const {
-    Real own = 0; // what the token itself is multiplied by
-    for (Index k = 0; k < ids.cols(); ++k) {
-      ExpertId const id = ids(t, k);
-      if (id < 0) continue;
-      ExpertKind const kind = zeros.kind(id);
-      Real const w = weights(t, k);
-      if (kind == ExpertKind::Copy) own = own + w;
-      if (kind != ExpertKind::Constant) continue;
-      Index const c = zeros.constant_index(id);
-      Real const a1 = own_part(lanes, constants, c, x.row(t), x.cols());
-      own = math::fma(w, a1, own);
-      add_scaled(lanes, w * (Real(1) - a1), constants.vectors.row(c), x.cols(), out.row(t));
-    }
-    if (own != Real(0)) add_scaled(lanes, own, x.row(t), x.cols(), out.row(t));
-  }
-};
-
-template <class Real, class M> struct ZeroOutputBackwardRow {
-  using real = Real;
-  ZeroExperts zeros;
-  MatrixView<Real const, M> x;
-  MatrixView<ExpertId const, M> ids;
-  MatrixView<Real const, M> weights;
-  ConstantExperts<Real, M> constants;
-  MatrixView<Real const, M> d_out;
-  ZeroOutputGradient<Real, M> gradient;
-  Real* of_vector; // [T, K] w a2, which d_vectors sums
-  Real* of_mixer;  // [T, K] d loss / d (first product), which d_mixers sums
-
-  template <class Lanes> MOEBAL_FN void operator()(Lanes lanes, std::byte*, Index, Index t) const {
-    Index const width = x.cols();
-    Real const *const in = x.row(t), *const d = d_out.row(t);
-    Real* const d_in = gradient.d_x.data() == nullptr ? nullptr : gradient.d_x.row(t);
-    Real const along = row_product(lanes, d, in, width);
-    Real own = 0;
-    for (Index k = 0; k < ids.cols(); ++k) {
-      ExpertId const id = ids(t, k);
-      ExpertKind const kind = id < 0 ? ExpertKind::Zero : zeros.kind(id);
-      if (kind != ExpertKind::Copy && kind != ExpertKind::Constant) continue;
-      Real const w = weights(t, k);
-      Real d_w = along;
-      if (kind == ExpertKind::Copy) {
-        own = own + w;
-      } else {
-        Index const c = zeros.constant_index(id);
-        Real const a1 = own_part(lanes, constants, c, in, width), a2 = Real(1) - a1;
-        Real const across = row_product(lanes, d, constants.vectors.row(c), width);
-        Real const pull = a1 * a2 * w * (along - across);
-        own = math::fma(w, a1, own);
-        d_w = math::fma(a1, along, math::mul(a2, across));
-        Index const pair = t * ids.cols() + k;
-        lanes.once([=, *this] {
-          of_vector[pair] = w * a2;
-          of_mixer[pair] = pull;
-        });
-        if (d_in != nullptr) {
-          add_scaled(lanes, pull, constants.mixers.row(2 * c), width, d_in);
-          add_scaled(lanes, -pull, constants.mixers.row(2 * c + 1), width, d_in);
-        }
-      }
-      if (gradient.d_weights.data() != nullptr) lanes.once([=, to = &gradient.d_weights(t, k)] { *to = *to + d_w; });
-    }
-    if (d_in != nullptr && own != Real(0)) add_scaled(lanes, own, d, width, d_in);
-  }
-};
-
-/// Row c of d_vectors and rows 2 c, 2 c + 1 of d_mixers, in the order of tokens.
-template <class Real, class M> struct ConstantGradientRow {
-  using real = Real;
-  ZeroExperts zeros;
-  MatrixView<Real const, M> x;
-  MatrixView<ExpertId const, M> ids;
-  MatrixView<Real const, M> d_out;
-  Real const *of_vector, *of_mixer;
-  MatrixView<Real, M> d_vectors, d_mixers;
-
-  template <class Lanes> MOEBAL_FN void operator()(Lanes lanes, std::byte*, Index, Index c) const {
-    Index const width = x.cols();
-    auto const clear = [&](Real* row) { lanes.each_one(width, [=](Index d) { row[d] = 0; }); };
-    if (d_vectors.data() != nullptr) clear(d_vectors.row(c));
-    if (d_mixers.data() != nullptr) clear(d_mixers.row(2 * c)), clear(d_mixers.row(2 * c + 1));
-    for (Index pair = 0; pair < ids.rows() * ids.cols(); ++pair) {
-      Index const t = pair / ids.cols();
-      ExpertId const id = ids(t, pair - t * ids.cols());
-      if (id < 0 || zeros.kind(id) != ExpertKind::Constant || zeros.constant_index(id) != c) continue;
-      if (d_vectors.data() != nullptr) add_scaled(lanes, of_vector[pair], d_out.row(t), width, d_vectors.row(c));
-      if (d_mixers.data() == nullptr) continue;
-      add_scaled(lanes, of_mixer[pair], x.row(t), width, d_mixers.row(2 * c));
-      add_scaled(lanes, -of_mixer[pair], x.row(t), width, d_mixers.row(2 * c + 1));
-    }
-  }
-};
-
 template <class Real, class M>
-void check_zero_outputs(ZeroExperts const& zeros, MatrixView<Real const, M> x, MatrixView<ExpertId const, M> ids, MatrixView<Real const, M> weights,
-                        ConstantExperts<Real, M> const& constants) {
+void check_zero_outputs(ZeroExperts const& zeros, MatrixView<Real const, M> x, MatrixView<ExpertId const, M> ids,
+                        MatrixView<Real const, M> weights, ConstantExperts<Real, M> const& constants) {
   zeros.check();
   require_equal("expert_ids [T, K], rows", x.rows(), ids.rows());
   require_equal("weights [T, K], rows", x.rows(), weights.rows());
@@ -165,28 +30,34 @@ template <class View> void check_zero_part(char const* name, Index rows, Index c
 
 } // namespace detail
 
-/// Adds to out [T, D] what the copy and constant experts of ids [T, K] give for x [T, D]: the constants in the order of k, then the token
-/// once. ids: as routed, not split. constants: empty where there are none. One pass over x and out of the tokens concerned.
+/// Adds to out [T, D] what the copy and constant experts of ids [T, K] give for x [T, D]: the constants in the order
+/// of k, then the token once. ids: as routed, not split. constants: empty where there are none. One pass over x and
+/// out of the tokens concerned.
 template <execution Exec, class Real, class M>
 void combine_zero_into(Exec const& exec, ZeroExperts zeros, std::type_identity_t<MatrixView<Real const, M>> x,
-                       std::type_identity_t<MatrixView<ExpertId const, M>> ids, std::type_identity_t<MatrixView<Real const, M>> weights,
+                       std::type_identity_t<MatrixView<ExpertId const, M>> ids,
+                       std::type_identity_t<MatrixView<Real const, M>> weights,
                        std::type_identity_t<ConstantExperts<Real, M>> constants, MatrixView<Real, M> out) {
   detail::check_zero_outputs(zeros, x, ids, weights, constants);
   require_equal("out [T, D], rows", x.rows(), out.rows());
   require_equal("out [T, D], columns", x.cols(), out.cols());
-  exec.for_rows(x.rows(), 0, WorkspaceView<M>{}, detail::ZeroOutputRow<Real, M>{zeros, x, ids, weights, constants, out});
+  exec.for_rows(x.rows(), 0, WorkspaceView<M>{},
+                detail::ZeroOutputRow<Real, M>{zeros, x, ids, weights, constants, out});
 }
 
 /// Bytes of workspace of combine_zero_backward_into.
 template <class Real, class Exec> std::size_t combine_zero_backward_bytes(Exec const&, Index tokens, Index top_k) {
   return 2 * WorkspaceView<typename Exec::memory>::template bytes_for<Real>(tokens * top_k);
 }
-/// Gradients of combine_zero_into from d_out [T, D]. With u = <d_out, x> and v_c = <d_out, vectors_c>: d w = u for a copy, a1 u + a2 v_c for
-/// a constant, whose first mixer product gets a1 a2 w (u - v_c) and whose second gets minus that.
+/// Gradients of combine_zero_into from d_out [T, D]. With u = <d_out, x> and v_c = <d_out, vectors_c>: d w = u for a
+/// copy, a1 u + a2 v_c for a constant, whose first mixer product gets a1 a2 w (u - v_c) and whose second gets minus
+/// that.
 template <execution Exec, class Real, class M>
 void combine_zero_backward_into(Exec const& exec, ZeroExperts zeros, std::type_identity_t<MatrixView<Real const, M>> x,
-                                std::type_identity_t<MatrixView<ExpertId const, M>> ids, std::type_identity_t<MatrixView<Real const, M>> weights,
-                                std::type_identity_t<ConstantExperts<Real, M>> constants, std::type_identity_t<MatrixView<Real const, M>> d_out,
+                                std::type_identity_t<MatrixView<ExpertId const, M>> ids,
+                                std::type_identity_t<MatrixView<Real const, M>> weights,
+                                std::type_identity_t<ConstantExperts<Real, M>> constants,
+                                std::type_identity_t<MatrixView<Real const, M>> d_out,
                                 ZeroOutputGradient<Real, M> gradient, WorkspaceView<M> workspace) {
   detail::check_zero_outputs(zeros, x, ids, weights, constants);
   detail::check_zero_part("d_out [T, D]", x.rows(), x.cols(), d_out);
@@ -197,11 +68,13 @@ void combine_zero_backward_into(Exec const& exec, ZeroExperts zeros, std::type_i
   workspace.require(combine_zero_backward_bytes<Real>(exec, ids.rows(), ids.cols()));
   Real* const of_vector = workspace.template take<Real>(ids.rows() * ids.cols());
   Real* const of_mixer = workspace.template take<Real>(ids.rows() * ids.cols());
-  exec.for_rows(x.rows(), 0, WorkspaceView<M>{},
-                detail::ZeroOutputBackwardRow<Real, M>{zeros, x, ids, weights, constants, d_out, gradient, of_vector, of_mixer});
+  exec.for_rows(
+      x.rows(), 0, WorkspaceView<M>{},
+      detail::ZeroOutputBackwardRow<Real, M>{zeros, x, ids, weights, constants, d_out, gradient, of_vector, of_mixer});
   if (gradient.d_vectors.data() != nullptr || gradient.d_mixers.data() != nullptr)
     exec.for_rows(zeros.constant, 0, WorkspaceView<M>{},
-                  detail::ConstantGradientRow<Real, M>{zeros, x, ids, d_out, of_vector, of_mixer, gradient.d_vectors, gradient.d_mixers});
+                  detail::ConstantGradientRow<Real, M>{zeros, x, ids, d_out, of_vector, of_mixer, gradient.d_vectors,
+                                                       gradient.d_mixers});
 }
 
 } // namespace moebal
