@@ -193,7 +193,7 @@ inline Plot domain_plot(Record const& r, std::string const& file) {
     for (std::int64_t const e : order) out << format("%.3g ", share[std::size_t(d * experts + e)]);
     out << '\n';
   }
-  out << "EOD\nplot $share matrix using 1:2:($3>4?4:$3) with image\nunset output\n";
+  out << "EOD\nplot $share matrix using 1:2:($3>4?4:$3) with image pixels\nunset output\n";
   return {file, out.str()};
 }
 

@@ -102,7 +102,8 @@ private:
   std::int64_t ignored_[moebal::stats::None::header] = {};
 };
 
-/// Which tokens the balancer is shown as micro-batch g.
+/// Whose choices the balancer is shown as those of micro-batch g: its own, or those of as many tokens of the whole step, which
+/// is dealt out to the micro-batches of all ranks at random, anew in each step (arXiv 2501.11873 Table 2).
 enum class Shown { MicroBatch, RandomSubset };
 
 /// Any Balancer<Scope, Rule>.
@@ -117,7 +118,7 @@ public:
   Balanced(std::unique_ptr<GateRouter<Real>> router, Rule rule, Settings const& s, std::uint64_t seed, Comm comm)
       : settings_(s), seed_(seed), router_(std::move(router)), comm_(comm),
         balancer_(Scope{}, rule, {.experts = s.experts, .top_k = s.top_k}, comm, std::type_identity<Real>{}),
-        load_(1, s.experts), subset_(1, s.experts), part_(1, s.experts) {}
+        load_(1, s.experts), loads_(std::size_t(s.micro_batches)) {}
 
   SlopesKnown slopes_known() const override {
     return shown == Shown::RandomSubset || Scope::accumulate == moebal::Accumulate::TwoPass ? SlopesKnown::AfterAllRoutes
@@ -127,7 +128,6 @@ public:
     step_ = step;
     Measured const measured(this->balancer_seconds_);
     balancer_.begin_step(settings_.micro_batches);
-    subset_ = Load(1, settings_.experts);
   }
   void route(Index g, Logits logits, moebal::RoutingView<Real> out) override {
     this->route_counted(*router_, logits, {.bias = balancer_.bias(), .padding = {}, .segments = {}}, out, load_);
@@ -135,14 +135,12 @@ public:
     if constexpr (shown == Shown::MicroBatch)
       balancer_.observe(g, load_);
     else
-      add_chosen(g, logits);
+      keep(g, out.expert_ids);
   }
   void all_routed() override {
     if constexpr (shown == Shown::RandomSubset) {
       Measured const measured(this->balancer_seconds_);
-      auto const view = subset_.view();
-      comm_.all_reduce_sum(moebal::VectorView<std::int64_t>(view.data(), view.size()));
-      for (Index g = 0; g < settings_.micro_batches; ++g) balancer_.observe(g, subset_);
+      show_random_subsets();
     }
   }
   void backward(Index g, Logits logits, moebal::MatrixView<moebal::ExpertId const> ids,
@@ -168,24 +166,31 @@ public:
   void restore(std::istream& in) override { balancer_.restore(in); }
 
 private:
-  /// As many tokens of the step as one micro-batch has, drawn without replacement, the same on all ranks: routes those of
-  /// micro-batch g that are among them once more, alone, for their statistics.
-  void add_chosen(Index g, Logits logits) {
-    Index const tokens = logits.rows(), all = tokens * settings_.micro_batches * settings_.ranks;
-    if (g == 0) {
-      Random random{seed_, std::uint64_t(step_), 0x737562736574u};
-      order_.resize(std::size_t(all));
-      std::iota(order_.begin(), order_.end(), Index(0));
-      for (Index i = 0; i < tokens; ++i) std::swap(order_[std::size_t(i)], order_[std::size_t(i + random.below(all - i))]);
+  void keep(Index g, moebal::MatrixView<moebal::ExpertId const> ids) {
+    loads_[std::size_t(g)] = load_;
+    Index const pairs = ids.rows() * ids.cols();
+    ids_.resize(std::size_t(settings_.micro_batches * pairs));
+    std::copy_n(ids.data(), pairs, ids_.begin() + g * pairs);
+  }
+  /// The same dealing on all ranks; each counts what its own micro-batches got.
+  void show_random_subsets() {
+    Index const parts = settings_.ranks * settings_.micro_batches, pairs = Index(ids_.size()) / settings_.micro_batches;
+    Index const tokens = pairs / settings_.top_k, all = parts * tokens;
+    all_ids_.resize(std::size_t(parts * pairs));
+    comm_.all_gather(moebal::VectorView<moebal::ExpertId const>(ids_), all_ids_);
+    order_.resize(std::size_t(all));
+    std::iota(order_.begin(), order_.end(), Index(0));
+    Random random{seed_, std::uint64_t(step_), 0x737562736574u};
+    for (Index i = all - 1; i > 0; --i) std::swap(order_[std::size_t(i)], order_[std::size_t(random.below(i + 1))]);
+    for (Index g = 0; g < settings_.micro_batches; ++g) {
+      Index const part = comm_.rank() * settings_.micro_batches + g;
+      auto const counts = loads_[std::size_t(g)].view().template get<moebal::stats::Counts>();
+      std::fill(counts.begin(), counts.end(), 0);
+      for (Index i = part * tokens; i < (part + 1) * tokens; ++i)
+        for (Index k = 0; k < settings_.top_k; ++k)
+          ++counts[all_ids_[std::size_t(order_[std::size_t(i)] * settings_.top_k + k)]];
+      balancer_.observe(g, loads_[std::size_t(g)]);
     }
-    padding_.assign(std::size_t(tokens), 1);
-    Index const first = (comm_.rank() * settings_.micro_batches + g) * tokens;
-    for (Index i = 0; i < tokens; ++i)
-      if (Index const t = order_[std::size_t(i)] - first; t >= 0 && t < tokens) padding_[std::size_t(t)] = 0;
-    if (ignored_routing_.tokens() != tokens) ignored_routing_ = moebal::Routing<Real>(tokens, settings_.top_k);
-    router_->route(logits, {.bias = {}, .padding = padding_, .segments = {}}, ignored_routing_.view(), part_.view());
-    auto const sum = subset_.view(), part = part_.view();
-    for (Index i = 0; i < sum.size(); ++i) sum.data()[i] += part.data()[i];
   }
 
   Settings settings_;
@@ -194,10 +199,10 @@ private:
   std::unique_ptr<GateRouter<Real>> router_;
   Comm comm_;
   Balancer balancer_;
-  Load load_, subset_, part_;
+  Load load_;
+  std::vector<Load> loads_;                      // of each micro-batch
+  std::vector<moebal::ExpertId> ids_, all_ids_;  // of this rank's tokens of the step, of all
   std::vector<Index> order_;
-  std::vector<std::uint8_t> padding_;
-  moebal::Routing<Real> ignored_routing_;
   std::int64_t ignored_[moebal::stats::None::header] = {};
 };
 

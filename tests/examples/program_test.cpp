@@ -145,6 +145,23 @@ BOOST_AUTO_TEST_CASE(a_stopped_run_goes_on_to_the_same_numbers) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(one_rank_with_one_micro_batch_is_every_scope_at_once) {
+  Texts texts;
+  Settings s = tiny(texts);
+  s.ranks = s.micro_batches = 1;
+  Corpus const corpus(domains_of(s.text));
+  Validation const little{.at_end = 2, .midway = 1, .checkpoints = 4};
+  auto const run = [&](char const* name) {
+    Record record = Trainer(corpus, s, {}, little).run(*find_strategy(name), 4);
+    record.name.clear();
+    return timeless(record);
+  };
+  nlohmann::json const micro = run("loss-micro");
+  for (char const* name : {"loss-ranks", "loss-running", "loss-global", "loss-subset"}) BOOST_TEST((run(name) == micro), name);
+  BOOST_TEST((run("bias-micro-softmax") == run("bias-global-softmax")));
+  BOOST_TEST((run("none-softmax") != micro));
+}
+
 BOOST_AUTO_TEST_CASE(a_state_of_another_model_is_refused) {
   Texts texts;
   Settings s = tiny(texts);
