@@ -59,21 +59,13 @@ BOOST_AUTO_TEST_CASE(the_partner_agrees) {
     for (Index t = 0; t < b.tokens; ++t) {
       std::vector<float> keys;
       for (Index e = 0; e < experts; ++e) keys.push_back(b.at(t, e) - thresholds[std::size_t(e)]);
-      auto const chosen = select_rows::choose(PoolThreshold<5>{}, keys);
+      auto const chosen = select_rows::choose(BatchPool<5>::Inference{}, keys);
       std::size_t above = 0;
       for (float const k : keys) above += k > 0;
       BOOST_TEST(chosen.size() == std::min<std::size_t>(above, 5));
       BOOST_TEST(chosen.empty() == pool[std::size_t(t)].empty());
     }
   }
-}
-
-BOOST_AUTO_TEST_CASE(partner_by_hand) {
-  using select_rows::choose;
-  BOOST_TEST((choose(PoolThreshold<2>{}, {.1f, -.1f, .3f, .2f}) == reference::Ids{2, 3}));
-  BOOST_TEST((choose(PoolThreshold<4>{}, {.1f, -.1f, .3f, 0.f}) == reference::Ids{2, 0}));
-  BOOST_TEST((choose(PoolThreshold<2>{}, {NAN, -1.f, -INFINITY}) == reference::Ids{}));
-  BOOST_TEST((choose(PoolThreshold<3>{}, {NAN, 1.f, INFINITY}) == reference::Ids{2, 1}));
 }
 
 BOOST_AUTO_TEST_CASE(laws) { check_all(BatchPool<3>{}, {3, 60}); }

@@ -2,53 +2,20 @@
 #pragma once
 
 #include "expert_choice.hpp"
-#include "rounds.hpp"
+#include "threshold.hpp"
 
 namespace moebal {
-
-/// The causal partner of a pool: the experts of a token whose score is above their threshold, at most K, best first.
-/// The thresholds come as the bias, negated: score + bias > 0. Zero to K experts a token. A NaN is above nothing.
-template <int K> struct PoolThreshold {
-  static_assert(K >= 1, "moebal: PoolThreshold<K> needs K of at least 1");
-  static constexpr Index top_k = K;
-  static constexpr bool causal = true;
-  static constexpr bool needs_keys = true;
-  static constexpr bool needs_scores = true;
-
-  void check(Index experts) const {
-    require_within("K of PoolThreshold<K> for E experts (E is the upper bound)", 1, experts, K);
-  }
-  MOEBAL_FN static constexpr Index scratch_words(Index) { return 0; }
-
-  template <class Real, class Lanes>
-  MOEBAL_FN Index choose(Lanes lanes, select::Candidates<Real> row, ExpertId* ids) const {
-    using Word = rank_word_t<Real>;
-    Index count = 0;
-    Word last = ~Word(0);
-    for (; count < top_k; ++count) {
-      Word const bound = last;
-      Word const* const words = row.words;
-      last = lanes.template max<Word>(
-          row.experts, [=](auto e) { return below(load(words, e), bound); }, Word(0));
-      Index const at = count;
-      if (last == 0 || !(row.values[id_of(last)] > 0)) break;
-      lanes.once([=] { ids[at] = id_of(last); });
-    }
-    return count;
-  }
-};
-static_assert(row_selection<PoolThreshold<2>>);
 
 /// The pool of DiffMoE (arXiv 2503.14487): all tokens of the call, whatever their sequence, compete for the experts,
 /// and each expert takes the best int(per_token * T / E) of them: expert choice over the batch. K as in ExpertChoice.
 /// Default: one expert a token, rounded down, as in its code.
-/// Cost, communication, gradient: as ExpertChoice. Not causal: at inference PoolThreshold takes its place, with the
-/// thresholds that EmaThreshold has learnt.
+/// Cost, communication, gradient: as ExpertChoice. Not causal: at inference Threshold takes its place, with the
+/// thresholds that EmaThreshold has learnt, negated, as its bias.
 template <int K> struct BatchPool {
   static constexpr Index top_k = K;
   static constexpr bool causal = false;
   static constexpr BatchInput input = BatchInput::Scores;
-  using Inference = PoolThreshold<K>;
+  using Inference = Threshold<K>;
 
   Slots slots{.per_token = 1, .rounding = SlotRounding::Down};
 

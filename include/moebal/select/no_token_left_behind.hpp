@@ -8,6 +8,11 @@ namespace moebal {
 
 namespace select {
 
+template <class Memory> struct NoPlace {
+  MatrixView<ExpertId, Memory> ids;
+  MOEBAL_FN void operator()(Index t) const { ids(t, 0) = no_expert; }
+};
+
 /// The next best expert of each token that has no place yet.
 template <class Real, class Memory> struct AskNext {
   BatchCandidates<Real, Memory> batch;
@@ -92,7 +97,7 @@ struct NoTokenLeftBehind {
     exec.fill(VectorView<Word, Memory>(last, tokens), Word(~Word(0)));
     exec.fill(VectorView<Index, Memory>(load, experts), Index(0));
 
-    exec.for_each(tokens, Clear<Memory>{ids});
+    exec.for_each(tokens, select::NoPlace<Memory>{ids});
     Index const rounds = tries == 0 ? experts : tries;
     for (Index i = 0; i < rounds; ++i) {
       exec.for_each(tokens, select::AskNext<Real, Memory>{batch, ids, last, asked});
@@ -101,12 +106,6 @@ struct NoTokenLeftBehind {
         if (*left == 0) break; // a device goes on: nobody asks
     }
   }
-
-private:
-  template <class Memory> struct Clear {
-    MatrixView<ExpertId, Memory> ids;
-    MOEBAL_FN void operator()(Index t) const { ids(t, 0) = no_expert; }
-  };
 };
 static_assert(batch_selection<NoTokenLeftBehind>);
 
