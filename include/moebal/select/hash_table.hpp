@@ -59,7 +59,9 @@ public:
     Index const vocabulary = frequency.size();
     std::vector<Index> order(static_cast<std::size_t>(vocabulary));
     std::iota(order.begin(), order.end(), Index(0));
-    std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) { return frequency[a] > frequency[b]; });
+    std::sort(order.begin(), order.end(), [&](Index a, Index b) {
+      return frequency[a] != frequency[b] ? frequency[a] > frequency[b] : a < b;
+    });
     using Load = std::pair<std::int64_t, std::pair<Index, ExpertId>>; // summed frequency, tokens, expert
     std::priority_queue<Load, std::vector<Load>, std::greater<>> least;
     for (Index e = 0; e < experts; ++e) least.push({0, {0, ExpertId(e)}});
