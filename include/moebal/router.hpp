@@ -76,15 +76,15 @@ public:
     Index const columns = collect ? load.size() : 0;
     workspace.require(route_bytes<Real>(exec, x.rows(), x.cols(), columns));
     if (collect) {
-      partial = workspace.template take<std::int64_t>(exec.workers() * columns);
-      exec.fill(VectorView<std::int64_t, Memory>(partial, exec.workers() * columns), std::int64_t(0));
+      partial = workspace.template take<std::int64_t>(exec.copies() * columns);
+      exec.fill(VectorView<std::int64_t, Memory>(partial, exec.copies() * columns), std::int64_t(0));
     }
     if constexpr (by_batch) assign<Logit>(exec, x, options, routing, workspace);
     exec.for_rows(x.rows(), rows.bytes(), workspace,
                   detail::RouteRow<RowSelection, gate::rows_of_t<Gate>, Needs, Logit, Memory>{
-                      row_selection_of(), gate::rows_of(gate_), rows, x, options, routing, partial, sequences});
+                      row_selection_of(), gate::rows_of(gate_), rows, x, options, routing, partial, exec.copies(), sequences});
     if (collect)
-      exec.reduce_columns(MatrixView<std::int64_t const, Memory>(partial, exec.workers(), columns),
+      exec.reduce_columns(MatrixView<std::int64_t const, Memory>(partial, exec.copies(), columns),
                           VectorView<std::int64_t, Memory>(load.data(), columns));
   }
 
@@ -157,7 +157,7 @@ private:
   std::size_t route_bytes(Exec const& exec, Index tokens, Index experts, Index load_slots) const {
     using Ws = WorkspaceView<typename Exec::memory>;
     std::size_t bytes = Ws::template bytes_for<std::byte>(Index(scratch<Real>(exec, experts).bytes()) * exec.workers()) +
-                        Ws::template bytes_for<std::int64_t>(exec.workers() * load_slots);
+                        Ws::template bytes_for<std::int64_t>(exec.copies() * load_slots);
     if constexpr (by_batch) // rows otherwise share the scratch of their worker
       bytes += Ws::template bytes_for<Real>(tokens * experts) + selection_.template workspace_bytes<Real>(exec, tokens, experts);
     return bytes;

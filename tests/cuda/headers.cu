@@ -34,6 +34,7 @@ template <class F> __global__ void items_kernel(F f, Index n) {
 struct BareCuda {
   using memory = DeviceMemory;
   Index workers() const { return 1; }
+  Index copies() const { return 1; }
   template <class Body>
   void for_rows(Index n, std::size_t bytes, WorkspaceView<DeviceMemory> workspace, Body const& body) const {
     rows_kernel<<<1, 1>>>(body, workspace.take<std::byte>(Index(bytes)), n);

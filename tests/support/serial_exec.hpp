@@ -14,6 +14,7 @@ struct SerialExec {
   bool backwards = false;
 
   moebal::Index workers() const { return pretended_workers; }
+  moebal::Index copies() const { return pretended_workers; }
 
   template <class Body>
   void for_rows(moebal::Index n, std::size_t bytes, moebal::WorkspaceView<> workspace, Body body) const {

@@ -60,6 +60,7 @@ public:
 
   /// Threads that share the rows.
   Index workers() const { return pool_ ? Index(pool_->NumThreads()) : 1; }
+  Index copies() const { return workers(); }
 
   template <class Body>
   void for_rows(Index n, std::size_t bytes, WorkspaceView<HostMemory> workspace, Body const& body) const {

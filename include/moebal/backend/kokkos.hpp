@@ -135,6 +135,11 @@ public:
     return (teams < 1 ? 1 : teams) * team;
   }
 
+  Index copies() const {
+    if constexpr (host) return workers();
+    return 1;
+  }
+
   template <class Body>
   void for_rows(Index n, std::size_t bytes, WorkspaceView<memory> workspace, Body const& body) const {
     using Work = detail::KokkosForRows<Space, Body, packs>;

@@ -51,6 +51,12 @@ public:
   template <class F> MOEBAL_FN void once(F f) const {
     Kokkos::single(Kokkos::PerThread(member_), [&] { f(); });
   }
+  MOEBAL_FN void add(std::int64_t* p, Index e, std::int64_t value) const {
+    if constexpr (std::is_same_v<typename Member::execution_space::memory_space, Kokkos::HostSpace>)
+      p[e] += value; // a host worker has its own copy
+    else
+      Kokkos::atomic_add(p + e, value);
+  }
 
   template <class Real, class F> MOEBAL_FN Real sum(Index n, F f) const {
     return fold<Real>([&](Index j) {

@@ -196,6 +196,10 @@ template <int W> struct PackLanes {
     for (Index e = 0; e < n; ++e) f(e);
   }
   template <class F> void once(F f) const { f(); }
+  void add(std::int64_t* p, Index e, std::int64_t value) const { p[e] += value; }
+  void add(std::int64_t* p, PackAt<W> e, Twin<std::int64_t, W> value) const {
+    store(p, e, load(static_cast<std::int64_t const*>(p), e) + value);
+  }
 
   template <class Real, class F> Real sum(Index n, F f) const {
     return fold<Real>(n, [&](auto e, auto so_far) { return so_far + f(e); });

@@ -100,6 +100,7 @@ public:
 
   Policy const& policy() const { return policy_; }
   Index workers() const { return workers_; }
+  Index copies() const { return workers_; } // rows are taken by single threads, which add without atomics
 
   template <class Body>
   void for_rows(Index n, std::size_t bytes, WorkspaceView<memory> workspace, Body const& body) const {

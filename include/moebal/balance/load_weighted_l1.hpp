@@ -8,11 +8,11 @@ namespace moebal {
 /// ReMoE's regulariser of a router whose experts switch themselves on: lambda * E / (K T^2) * sum_e c_e * sum_t r_te,
 /// an L1 norm weighted by load, and after each step lambda *= growth where more than K experts a token were on, lambda
 /// /= growth else: it always moves (2412.14711). c_e counts the experts that are on and carries no gradient; r is the
-/// gate's balance score, for the paper the ReLU output itself, as gate RawReLU gives it. Its constants: the paper's.
-/// The paper shares one lambda among all layers, from the sparsity averaged over them; here each layer has its own.
-/// Several layers agree where the caller pools their counts. State: lambda, one fp32, saved. Communicated: the counts,
-/// E integers a micro-batch; the sparsity comes from them. Gradient: lambda * E c_e / (K T) per expert's mean score,
-/// nothing through lambda. Exact: lambda is moved by a comparison of integers.
+/// gate's balance score, for the paper the ReLU output itself, as the gate RawBalance{ReLU{}} gives it. Its constants:
+/// the paper's. The paper shares one lambda among all layers, from the sparsity averaged over them; here each layer has
+/// its own. Several layers agree where the caller pools their counts. State: lambda, one fp32, saved. Communicated: the
+/// counts, E integers a micro-batch; the sparsity comes from them. Gradient: lambda * E c_e / (K T) per expert's mean
+/// score, nothing through lambda. Exact: lambda is moved by a comparison of integers.
 struct LoadWeightedL1 {
   using needs = stats::List<stats::Counts, stats::ScoreSums>;
   using pooled = stats::List<stats::Counts>;

@@ -18,7 +18,8 @@ struct AnyRowBody {
 
 /// An execution object: the first argument of everything that works on tokens.
 ///   memory               what its kernels can reach
-///   workers()            rows in flight at most, so the private copies that a per-worker buffer needs
+///   workers()            rows in flight at most: each has scratch memory of its own
+///   copies()             copies of the statistics: one for each worker, or 1 where lanes.add is atomic
 ///   for_rows(n, bytes, ws, body)  body(lanes, scratch, worker, row) for row in [0, n); `scratch` holds `bytes` bytes that
 ///                        only this worker uses; a worker takes rows one after the other
 ///   for_each(n, f)       f(i) for i in [0, n), in any order, in parallel
@@ -33,6 +34,7 @@ concept execution =
              MatrixView<std::int64_t const, typename X::memory> m) {
       typename X::memory;
       { exec.workers() } -> std::same_as<Index>;
+      { exec.copies() } -> std::same_as<Index>;
       exec.for_rows(n, bytes, workspace, detail::AnyRowBody{});
       exec.for_each(n, detail::AnyRow{});
       exec.exclusive_scan(v);

@@ -7,6 +7,7 @@
 //                         results are visible to the whole group afterwards
 //   lanes.each_one(n, f)  the same, always with an Index
 //   lanes.once(f)         f() by one lane
+//   lanes.add(p, e, value)  p[e] += value on integers that others may add to at the same time, where the execution shares them
 //   lanes.sum<Real>(n, f) the sum of f(e) in the library's canonical order
 //   lanes.dot<Real>(n, f, g)   the sum of f(e) * g(e), likewise, each product fused into its add
 //   lanes.max<T>(n, f, least)  the maximum of f(e) and `least`
@@ -44,6 +45,7 @@ struct SerialLanes {
   }
   template <class F> MOEBAL_FN void each_one(Index n, F f) const { each(n, f); }
   template <class F> MOEBAL_FN void once(F f) const { f(); }
+  MOEBAL_FN void add(std::int64_t* p, Index e, std::int64_t value) const { p[e] += value; }
 
   template <class Real, class F> MOEBAL_FN Real sum(Index n, F f) const {
     Real partial[partial_sums] = {};
@@ -85,11 +87,12 @@ struct AnyAct {
 } // namespace detail
 
 template <class L>
-concept lane_group = requires(L const& lanes, Index n) {
+concept lane_group = requires(L const& lanes, Index n, std::int64_t* sums) {
   { L::width } -> std::convertible_to<int>;
   lanes.each(n, detail::AnyRow{});
   lanes.each_one(n, detail::AnyRow{});
   lanes.once(detail::AnyAct{});
+  lanes.add(sums, n, std::int64_t{});
   { lanes.template sum<float>(n, detail::AnyValue{}) } -> std::same_as<float>;
   { lanes.template dot<float>(n, detail::AnyValue{}, detail::AnyValue{}) } -> std::same_as<float>;
   { lanes.template max<float>(n, detail::AnyValue{}, 0.0f) } -> std::same_as<float>;

@@ -30,7 +30,8 @@ template <class Selection, class Gate, class Needs, class Logit, class Memory> s
   MatrixView<Logit const, Memory> logits;
   RowOptions<Memory> options;
   RoutingView<real, Memory> out;
-  std::int64_t* partial; // [workers, S, slots], or null: collect nothing
+  std::int64_t* partial; // [copies, S, slots], or null: collect nothing
+  Index copies;
   Index sequences;
 
   template <class Lanes> MOEBAL_FN void operator()(Lanes lanes, std::byte* memory, Index worker, Index t) const {
@@ -189,7 +190,7 @@ private:
     Index const sequence = sequences == 1 ? 0 : sequence_of(options.segments.data(), sequences, t);
     RowFacts<Gate, Logit> const facts(gate, x, logits.cols(), Selection::top_k, count, ids, weights, options.bias.data(),
                                       scratch.words(memory), scratch.values(memory), scratch.spare_ids(memory));
-    Needs::add(lanes, facts, partial + (worker * sequences + sequence) * Needs::slots(logits.cols()));
+    Needs::add(lanes, facts, partial + ((copies == 1 ? 0 : worker) * sequences + sequence) * Needs::slots(logits.cols()));
   }
 
   /// One rank word per expert, and its score + bias where the selection or the bias asks for it.

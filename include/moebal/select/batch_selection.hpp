@@ -43,6 +43,7 @@ template <int K> struct Given {
 struct AnyBatchExec {
   using memory = HostMemory;
   Index workers() const { return 1; }
+  Index copies() const { return 1; }
   template <class Body> void for_rows(Index, std::size_t, WorkspaceView<>, Body) const {}
   template <class F> void for_each(Index, F) const {}
   void exclusive_scan(VectorView<std::int64_t>) const {}

@@ -21,9 +21,9 @@ template <Choices choices, CountSource source> struct CountsOf {
     Index const count = routed ? facts.count() : facts.top_k();
     if (count == 0) return;
     if constexpr (choices == Choices::All)
-      lanes.each_one(count, [=](Index k) { counts[ids[k]] += 1; }); // distinct ids: lanes do not meet
+      lanes.each_one(count, [=](Index k) { lanes.add(counts, Index(ids[k]), 1); }); // distinct ids: lanes do not meet
     else
-      lanes.once([=] { counts[ids[0]] += 1; });
+      lanes.once([=] { lanes.add(counts, Index(ids[0]), 1); });
   }
 };
 using Counts = CountsOf<Choices::All, CountSource::Routed>;

@@ -32,7 +32,7 @@ template <expert_groups Devices> struct DeviceTokens {
       Index const device = Devices::of(ids[k], experts);
       bool first = true;
       for (Index before = 0; before < k; ++before) first = first && Devices::of(ids[before], experts) != device;
-      if (first) counts[device] += 1;
+      if (first) lanes.add(counts, device, 1);
     });
   }
 };

@@ -19,8 +19,8 @@ struct LogSumExpSquares {
     std::int64_t const whole = std::int64_t(square);
     std::int64_t const fraction = math::to_fixed(square - double(whole), square_one);
     lanes.once([=] {
-      squares[0] += whole;
-      squares[1] += fraction;
+      lanes.add(squares, 0, whole);
+      lanes.add(squares, 1, fraction);
     });
   }
 };

@@ -38,7 +38,7 @@ template <Index bins = 1000> struct MarginHistogram {
     auto const bin_of = MarginBins<Real>::of_bias(range.least, range.most, bins);
     facts.each_margin(lanes, [=](Index e, Real margin) {
       Index const bin = bin_of(margin);
-      if (bin >= 0) counts[e * bins + bin] += 1; // one expert a lane: they do not meet
+      if (bin >= 0) lanes.add(counts, e * bins + bin, 1); // one expert a lane: they do not meet
     });
   }
 };

@@ -18,7 +18,7 @@ struct ScoreSums {
   template <class Lanes, class Facts> MOEBAL_FN static void add(Lanes lanes, Facts const& facts, std::int64_t* scores) {
     using Real = typename Facts::real;
     facts.each_balance_score(lanes, [=](auto e, auto q) {
-      store(scores, e, load(static_cast<std::int64_t const*>(scores), e) + math::to_fixed(q, score_one<Real>));
+      lanes.add(scores, e, math::to_fixed(q, score_one<Real>));
     });
   }
 };

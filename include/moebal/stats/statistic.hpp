@@ -41,8 +41,8 @@ template <class... Statistic> struct List {
   template <class Lanes, class Facts> MOEBAL_FN static void add(Lanes lanes, Facts const& facts, std::int64_t* sums) {
     bool const bad = facts.bad(lanes);
     lanes.once([=] {
-      sums[tokens_slot] += 1;
-      sums[bad_rows_slot] += bad;
+      lanes.add(sums, tokens_slot, 1);
+      if (bad) lanes.add(sums, bad_rows_slot, 1);
     });
     (Statistic::add(lanes, facts, sums + offset<Statistic>(facts.experts())), ...);
   }
