@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include "row.hpp"
+
+namespace moebal {
+namespace gate {
+
+/// Scores as they are, for statistics: up to `most`, so that a sum in fixed point has room.
+template <class Gate> struct RawScores {
+  Gate gate;
+  template <class Real> struct Row {};
+  static constexpr double most = 1024;
+
+  template <class Real, class Lanes, class X> MOEBAL_FN Row<Real> open(Lanes, X, Index) const { return {}; }
+  template <class Real, class V> MOEBAL_FN V score(Row<Real>, V z) const {
+    V const s = gate.score(z), limit = math::splat<V>(math::real_of<V>(most));
+    return math::Ops<V>::select(s > limit, limit, s);
+  }
+  /// d_logits_e += phi'(z_e) * slope_e.
+  template <class Real, class Lanes, class X>
+  MOEBAL_FN void backward(Lanes lanes, X x, Index experts, Real const* slopes, Real* d_logits) const {
+    auto const g = gate;
+    lanes.each(experts, [=](auto e) {
+      auto const z = x(e);
+      using V = decltype(x(e));
+      V const so_far = load(static_cast<Real const*>(d_logits), e);
+      store(d_logits, e, math::fma<V>(g.slope(z, g.score(z)), load(slopes, e), so_far));
+    });
+  }
+};
+
+} // namespace gate
+
+/// An element-wise gate whose balancing losses read its scores as they are, not divided by their sum:
+/// RawBalance{ReLU{}} for ReMoE's L1 norm (2412.14711; LoadWeightedL1), which would say nothing of shares that sum
+/// to 1. Routing and weights are those of the gate. Sums are in the units of stats::score_one: those of a window must
+/// stay below 2^31 (fp32) or 2^21 (fp64), and a score counts as 1024 at most (its gradient does not know that).
+/// Gradient: phi'(z) * slope per expert.
+template <elementwise_gate Gate> struct RawBalance {
+  Gate gate{};
+
+  template <class Real> using Row = typename gate::ElementwiseRow<Gate>::template Row<Real>;
+  template <class Real, class Lanes, class X> MOEBAL_FN Row<Real> open(Lanes, X, Index) const { return {}; }
+  template <class Real, class V> MOEBAL_FN V score(Row<Real>, V z) const { return gate.score(z); }
+  MOEBAL_FN bool weights_read_row(Index) const { return false; }
+  MOEBAL_FN gate::RawScores<Gate> balance() const { return {gate}; }
+
+  template <class Real, class Lanes>
+  MOEBAL_FN void weigh(Lanes lanes, Row<Real> row, Real const* z, Index count, Index top_k, Real* weights) const {
+    gate::ElementwiseRow<Gate>{gate}.weigh(lanes, row, z, count, top_k, weights);
+  }
+  template <class Real, class Lanes, class X>
+  MOEBAL_FN void weigh_backward(Lanes lanes, X x, Index experts, ExpertId const* ids, Index count, Index top_k,
+                                Real const* d_weight, Real* scratch, Real* d_logits) const {
+    gate::ElementwiseRow<Gate>{gate}.weigh_backward(lanes, x, experts, ids, count, top_k, d_weight, scratch, d_logits);
+  }
+};
+template <class Gate> RawBalance(Gate) -> RawBalance<Gate>;
+
+} // namespace moebal
