@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../stats/margin_histogram.hpp"
+#include "histogram.hpp"
 #include "loss_free_bias.hpp"
 #include "rule.hpp"
 
@@ -32,10 +33,11 @@ template <Index bins = 1000> struct QuantileHistogram {
       most = b > most ? b : most;
     }
     double const width = (most - least + 2) / double(bins);
-    for (Index e = 0; e < bias.size(); ++e)
-      moved[e] = float(__builtin_fma(quantile(window, e, bias.size()), width, least - 1));
-    for (Index e = 0; e < bias.size(); ++e)
-      if (counted(window, e) == 0) moved[e] = bias[e];
+    for (Index e = 0; e < bias.size(); ++e) {
+      std::int64_t const counted = detail::counted(row(window, e), bins);
+      double const place = detail::histogram_quantile(row(window, e), bins, window.top_k() * counted, bias.size());
+      moved[e] = counted == 0 ? bias[e] : float(__builtin_fma(place, width, least - 1));
+    }
     centre_bias(moved);
     for (Index e = 0; e < bias.size(); ++e) moved[e] = __builtin_fmaf(keep, bias[e] - moved[e], moved[e]);
   }
@@ -43,25 +45,6 @@ template <Index bins = 1000> struct QuantileHistogram {
 private:
   static std::int64_t const* row(Window<needs, pooled> const& window, Index e) {
     return window.template load_data<histogram>() + e * bins;
-  }
-  static std::int64_t counted(Window<needs, pooled> const& window, Index e) {
-    std::int64_t sum = 0;
-    for (Index b = 0; b < bins; ++b) sum += row(window, e)[b];
-    return sum;
-  }
-  /// Bins below the K / E quantile of an expert's margins, with the part of the bin that it lies in.
-  static double quantile(Window<needs, pooled> const& window, Index e, Index experts) {
-    std::int64_t const wanted = window.top_k() * counted(window, e); // E times q
-    std::int64_t before = 0;
-    for (Index b = 0; b < bins; ++b) {
-      std::int64_t const here = row(window, e)[b];
-      if (here > 0 && (before + here) * experts >= wanted) {
-        double const part = (double(wanted) / double(experts) - double(before)) / double(here);
-        return double(b) + (part < 0 ? 0 : part > 1 ? 1 : part);
-      }
-      before += here;
-    }
-    return 0;
   }
 };
 static_assert(move_rule<QuantileHistogram<>> && !step_rule<QuantileHistogram<>> && !loss_rule<QuantileHistogram<>>);

@@ -47,6 +47,15 @@ public:
     auto const row = balance.template open<real>(lanes, x, experts_);
     lanes.each(experts_, [=](auto e) { f(e, balance.score(row, x(e))); });
   }
+  /// f(e, s) with the gate's score of every expert, e an Index.
+  template <class Lanes, class F> MOEBAL_FN void each_score(Lanes lanes, F f) const {
+    auto const x = logits_;
+    auto const g = gate_;
+    real* const scores = values_;
+    auto const row = gate_.template open<real>(lanes, x, experts_);
+    lanes.each(experts_, [=](auto e) { store(scores, e, g.score(row, x(e))); });
+    lanes.each_one(experts_, [=](Index e) { f(e, scores[e]); });
+  }
   /// The smallest and the largest bias; 0 without a bias.
   struct BiasRange {
     real least, most;
