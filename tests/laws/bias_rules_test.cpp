@@ -5,10 +5,15 @@
 
 #include "support/inputs.hpp"
 
+#include <moebal/balance/load_weighted_l1.hpp>
 #include <moebal/balance/momentum_tanh_bias.hpp>
+#include <moebal/balance/multiplicative_bias.hpp>
+#include <moebal/balance/phi_loss.hpp>
 #include <moebal/balance/proportional_bias.hpp>
 #include <moebal/balance/quantile_histogram.hpp>
 #include <moebal/balance/rms_bias.hpp>
+#include <moebal/balance/schedule.hpp>
+#include <moebal/balance/threshold_quantile.hpp>
 #include <moebal/balance/zero_expert_bias.hpp>
 #include <moebal/moebal.hpp>
 
@@ -71,6 +76,16 @@ BOOST_AUTO_TEST_CASE(tanh_with_momentum) { check(MomentumTanhBias{.rate = 0.05f}
 BOOST_AUTO_TEST_CASE(zero_experts) {
   check(ZeroExpertBias{.rate = 0.1f, .computing_experts = 6, .computing_choices = 2});
 }
+BOOST_AUTO_TEST_CASE(multiplicative) { check(MultiplicativeBias{.rate = 0.05f}); }
+BOOST_AUTO_TEST_CASE(annealed_and_damped) {
+  check(annealed(LossFreeBias{.rate = 0.1f, .centring = Centring::Mean}, OverRootSteps{}));
+  check(damped(QuantileHistogram<100>{}, 0.5));
+}
+BOOST_AUTO_TEST_CASE(state_of_losses) {
+  check(PhiLoss{.rate = 0.25});
+  check(LoadWeightedL1{.active = 2});
+}
+BOOST_AUTO_TEST_CASE(threshold_quantile) { check(ThresholdQuantile<200>{.active = 3}); }
 BOOST_AUTO_TEST_CASE(quantile_histogram) { check(QuantileHistogram<200>{.keep = 0.25f}); }
 
 // The law is about something: the mean of the ranks' own quantiles is not the quantile of all.
