@@ -16,11 +16,11 @@ enum class RuleKind { None, Loss, Bias };
 /// Over which tokens the counts are summed before the rule reads them.
 enum class Pool {
   None,
-  MicroBatch,    // one micro-batch of one rank
-  Ranks,         // the micro-batches that all ranks work on at the same time
-  Running,       // of all ranks, the micro-batches of this step so far
-  Global,        // all micro-batches of the step
-  RandomSubset,  // as many tokens as a micro-batch has, drawn from the whole step
+  MicroBatch,   // one micro-batch of one rank
+  Ranks,        // the micro-batches that all ranks work on at the same time
+  Running,      // of all ranks, the micro-batches of this step so far
+  Global,       // all micro-batches of the step
+  RandomSubset, // as many tokens as a micro-batch has, drawn from the whole step
 };
 enum class ByDefault { Yes, No };
 
@@ -69,12 +69,18 @@ inline std::string_view to_text(RuleKind rule) {
 }
 inline std::string_view to_text(Pool pool) {
   switch (pool) {
-  case Pool::None: return "-";
-  case Pool::MicroBatch: return "micro-batch";
-  case Pool::Ranks: return "ranks";
-  case Pool::Running: return "global, running";
-  case Pool::Global: return "global";
-  case Pool::RandomSubset: return "random subset";
+  case Pool::None:
+    return "-";
+  case Pool::MicroBatch:
+    return "micro-batch";
+  case Pool::Ranks:
+    return "ranks";
+  case Pool::Running:
+    return "global, running";
+  case Pool::Global:
+    return "global";
+  case Pool::RandomSubset:
+    return "random subset";
   }
   return "";
 }

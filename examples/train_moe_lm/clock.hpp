@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// Wall time, and the processor time of the calling thread. Work is measured in the latter: on a machine with fewer cores
-// than ranks the wall time of a collective is mostly the work of others.
+// Wall time, and the processor time of the calling thread. Work is measured in the latter: on a machine with fewer
+// cores than ranks the wall time of a collective is mostly the work of others.
 
 #include <chrono>
 #include <ctime>

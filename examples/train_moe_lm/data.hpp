@@ -34,10 +34,12 @@ struct Domain {
   std::string text;
   std::vector<std::pair<std::int64_t, std::int64_t>> training;   // consecutive training blocks form one run
   std::vector<std::pair<std::int64_t, std::int64_t>> validation; // single blocks
-  std::vector<std::int64_t> training_starts;                     // running count of window starts before each run, then all
+  std::vector<std::int64_t> training_starts; // running count of window starts before each run, then all
   Window window;
 
-  std::uint8_t const* at(std::int64_t offset) const { return reinterpret_cast<std::uint8_t const*>(text.data()) + offset; }
+  std::uint8_t const* at(std::int64_t offset) const {
+    return reinterpret_cast<std::uint8_t const*>(text.data()) + offset;
+  }
 
   /// A window drawn uniformly from the training text.
   std::uint8_t const* draw(Random& random) const {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// The way of one micro-batch's tokens to their experts and back: a moebal plan with the memory it needs. With a capacity,
-// the ranks first agree on who is dropped: the pool is what all ranks route at the same time, as with expert parallelism.
+// The way of one micro-batch's tokens to their experts and back: a moebal plan with the memory it needs. With a
+// capacity, the ranks first agree on who is dropped: the pool is what all ranks route at the same time, as with expert
+// parallelism.
 
 #include "parameters.hpp"
 
@@ -27,8 +28,8 @@ public:
     workspace_.reserve(moebal::plan_workspace_bytes(exec_, moebal::PlanPolicy<>{}, ids.rows(), ids.cols(), experts));
     moebal::group_into(exec_, experts, ids, plan_.target(), workspace_);
   }
-  /// The same without the pairs above the capacity, filled in the order of ranks and tokens, first choices before second.
-  /// Collective. Returns how many of this rank's pairs were dropped.
+  /// The same without the pairs above the capacity, filled in the order of ranks and tokens, first choices before
+  /// second. Collective. Returns how many of this rank's pairs were dropped.
   template <class Comm> Index group_within(double capacity_factor, Ids ids, Index experts, Comm const& comm) {
     Index const pairs = ids.rows() * ids.cols(), ranks = comm.size();
     pooled_ids_.resize(std::size_t(ranks * pairs));
@@ -39,7 +40,8 @@ public:
       pooled_plan_ = moebal::Plan(pooled_rows, ids.cols(), experts, ranks * pairs);
     moebal::PlanPolicy<moebal::DropByPosition<>> const policy{.drop = {}, .capacity = {.factor = capacity_factor}};
     workspace_.reserve(moebal::plan_workspace_bytes(exec_, policy, pooled_rows, ids.cols(), experts));
-    moebal::plan_into(exec_, policy, experts, pooled, moebal::MatrixView<float const>{}, pooled_plan_.target(), workspace_);
+    moebal::plan_into(exec_, policy, experts, pooled, moebal::MatrixView<float const>{}, pooled_plan_.target(),
+                      workspace_);
 
     kept_ids_.assign(ids.data(), ids.data() + pairs);
     Index dropped = 0;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// The router with K and the gate chosen at run time: one virtual call a micro-batch in front of the library's templates.
+// The router with K and the gate chosen at run time: one virtual call a micro-batch in front of the library's
+// templates.
 
 #include "catalogue.hpp"
 
@@ -45,7 +46,8 @@ public:
 
   explicit GateRouterOf(Router router) : router_(router) {}
 
-  void route(Logits logits, moebal::RowOptions<> options, Out out, moebal::LoadView<moebal::stats::None> load) override {
+  void route(Logits logits, moebal::RowOptions<> options, Out out,
+             moebal::LoadView<moebal::stats::None> load) override {
     route_into(logits, options, out, load);
   }
   void route(Logits logits, moebal::RowOptions<> options, Out out, moebal::LoadView<Counted> load) override {
@@ -65,7 +67,8 @@ private:
     Index const sequences = options.segments.empty() ? 1 : options.segments.size() - 1;
     workspace_.reserve(router_.template workspace_bytes<Needs, Real>(exec_, logits.rows(), logits.cols(), sequences));
   }
-  template <class Needs> void route_into(Logits logits, moebal::RowOptions<> options, Out out, moebal::LoadView<Needs> load) {
+  template <class Needs>
+  void route_into(Logits logits, moebal::RowOptions<> options, Out out, moebal::LoadView<Needs> load) {
     reserve<Needs>(logits, options);
     router_.template route_into<Needs>(exec_, logits, options, out, load, moebal::WorkspaceView<>(workspace_));
   }
@@ -88,10 +91,14 @@ template <class Real, int K> std::unique_ptr<GateRouter<Real>> make_router(GateK
 /// The same for a K known at run time: 1, 2, 4 or 8.
 template <class Real> std::unique_ptr<GateRouter<Real>> make_router(GateKind gate, Index top_k) {
   switch (top_k) {
-  case 1: return make_router<Real, 1>(gate);
-  case 2: return make_router<Real, 2>(gate);
-  case 4: return make_router<Real, 4>(gate);
-  case 8: return make_router<Real, 8>(gate);
+  case 1:
+    return make_router<Real, 1>(gate);
+  case 2:
+    return make_router<Real, 2>(gate);
+  case 4:
+    return make_router<Real, 4>(gate);
+  case 8:
+    return make_router<Real, 8>(gate);
   }
   throw std::invalid_argument("top_k: needed 1, 2, 4 or 8, had " + std::to_string(top_k));
 }

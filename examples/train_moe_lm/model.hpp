@@ -17,18 +17,18 @@ namespace train {
 /// Everything between forward and backward of one micro-batch of T tokens.
 template <class Real> struct Activations {
   Batch batch;
-  Matrix<Real> x;                   // [T, input]
-  Matrix<Real> h, n, y, m;          // [T, D]; n = rmsnorm(h), m = rmsnorm(y)
-  Vector<Real> n_scale, m_scale;    // [T] 1 / rms
-  Matrix<Real> logits;              // [T, E] of the router
-  moebal::Routing<Real> routing;    // [T, K]
-  Dispatch dispatch;                // which slot belongs to which (token, choice)
-  Matrix<Real> slots, hidden, out;  // [slots, D], [slots, H], [slots, D] in the order of experts
-  Matrix<Real> p;                   // [T, 256]; after backward: d loss / d its logits
-  Matrix<Real> d_y, d_n, d_logits;  // [T, D], [T, D], [T, E]
-  Matrix<Real> d_slots, d_hidden;   // [slots, D], [slots, H]
-  Matrix<Real> d_weights;           // [T, K]
-  Matrix<Real> d_x;                 // [T, input]
+  Matrix<Real> x;                  // [T, input]
+  Matrix<Real> h, n, y, m;         // [T, D]; n = rmsnorm(h), m = rmsnorm(y)
+  Vector<Real> n_scale, m_scale;   // [T] 1 / rms
+  Matrix<Real> logits;             // [T, E] of the router
+  moebal::Routing<Real> routing;   // [T, K]
+  Dispatch dispatch;               // which slot belongs to which (token, choice)
+  Matrix<Real> slots, hidden, out; // [slots, D], [slots, H], [slots, D] in the order of experts
+  Matrix<Real> p;                  // [T, 256]; after backward: d loss / d its logits
+  Matrix<Real> d_y, d_n, d_logits; // [T, D], [T, D], [T, E]
+  Matrix<Real> d_slots, d_hidden;  // [slots, D], [slots, H]
+  Matrix<Real> d_weights;          // [T, K]
+  Matrix<Real> d_x;                // [T, input]
 };
 
 namespace detail {
@@ -39,7 +39,8 @@ template <class Real> void rmsnorm(Matrix<Real> const& x, Matrix<Real>& normed, 
 }
 /// d_x += the gradient through rmsnorm.
 template <class Real>
-void rmsnorm_backward(Matrix<Real> const& normed, Vector<Real> const& scale, Matrix<Real> const& d_normed, Matrix<Real>& d_x) {
+void rmsnorm_backward(Matrix<Real> const& normed, Vector<Real> const& scale, Matrix<Real> const& d_normed,
+                      Matrix<Real>& d_x) {
   for (Index t = 0; t < normed.rows(); ++t) {
     Real const along = d_normed.row(t).dot(normed.row(t)) / Real(normed.cols());
     d_x.row(t) += scale[t] * (d_normed.row(t) - along * normed.row(t));
@@ -104,10 +105,11 @@ template <class Real> double predict(ModelShape const& s, Parameters<Real> const
   return loss;
 }
 
-/// Gradients of `scale` * predict(...): adds those of the weights to g, and leaves a.d_weights, a.d_n (what flows into n
-/// through the experts) and a.d_y (what flows into h past them). a.p is overwritten.
+/// Gradients of `scale` * predict(...): adds those of the weights to g, and leaves a.d_weights, a.d_n (what flows into
+/// n through the experts) and a.d_y (what flows into h past them). a.p is overwritten.
 template <class Real>
-void predict_backward(ModelShape const& s, Parameters<Real> const& p, Real scale, Activations<Real>& a, Parameters<Real>& g) {
+void predict_backward(ModelShape const& s, Parameters<Real> const& p, Real scale, Activations<Real>& a,
+                      Parameters<Real>& g) {
   Index const length = a.batch.window.length, context = a.batch.window.context;
   for (Index t = 0; t < a.p.rows(); ++t) a.p(t, a.batch.windows[std::size_t(t / length)][context + t % length]) -= 1;
   a.p *= scale;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// What the user may choose. Everything in `Settings` changes the numbers and is kept in a saved state; the rest says where
-// things go.
+// What the user may choose. Everything in `Settings` changes the numbers and is kept in a saved state; the rest says
+// where things go.
 
 #include "catalogue.hpp"
 #include "parameters.hpp"
@@ -33,8 +33,8 @@ struct Settings {
   ModelShape model() const { return {.experts = experts, .top_k = top_k}; }
   friend bool operator==(Settings const&, Settings const&) = default;
 };
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Settings, strategies, experts, top_k, steps, ranks, micro_batches, seeds, seed, alpha, rate,
-                                   capacity, text)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Settings, strategies, experts, top_k, steps, ranks, micro_batches, seeds, seed,
+                                   alpha, rate, capacity, text)
 
 enum class Action { Train, Resume, List };
 
@@ -50,12 +50,17 @@ struct Options {
 /// Describes the options to CLI11. Parse with app.parse, then call read_given.
 inline void describe(CLI::App& app, Options& o) {
   Settings& s = o.settings;
-  app.description("Trains a small Mixture-of-Experts language model on real text, once per balancing strategy, with the same\n"
-                  "seed, data order and initial weights, and compares them. The report is DIR/report.html.\n"
-                  "Ctrl-C stops after the current step; --resume continues to the same numbers.");
-  app.add_option("--strategies", s.strategies, "Names from --list, separated by commas")->delimiter(',')->check(known_strategy);
+  app.description(
+      "Trains a small Mixture-of-Experts language model on real text, once per balancing strategy, with the same\n"
+      "seed, data order and initial weights, and compares them. The report is DIR/report.html.\n"
+      "Ctrl-C stops after the current step; --resume continues to the same numbers.");
+  app.add_option("--strategies", s.strategies, "Names from --list, separated by commas")
+      ->delimiter(',')
+      ->check(known_strategy);
   app.add_flag_callback("--list", [&o] { o.action = Action::List; }, "Name the strategies and stop");
-  app.add_option("--steps", s.steps, "Optimizer steps of each strategy")->capture_default_str()->check(CLI::Range(1, 1000000));
+  app.add_option("--steps", s.steps, "Optimizer steps of each strategy")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000000));
   app.add_option("--seeds", s.seeds, "Repeat with this many seeds and print paired differences")
       ->capture_default_str()
       ->check(CLI::Range(1, 1000));
@@ -63,7 +68,8 @@ inline void describe(CLI::App& app, Options& o) {
   app.add_option("--experts", s.experts, "E")->capture_default_str()->check(CLI::Range(1, 4096));
   app.add_option("--top-k", s.top_k, "K")->capture_default_str()->check(CLI::IsMember({1, 2, 4, 8}));
   app.add_option("--ranks", s.ranks, "R, ranks as threads")->capture_default_str()->check(CLI::Range(1, 256));
-  app.add_option("--micro-batches", s.micro_batches, "Micro-batches of each rank in a step, 256 bytes of one domain each")
+  app.add_option("--micro-batches", s.micro_batches,
+                 "Micro-batches of each rank in a step, 256 bytes of one domain each")
       ->capture_default_str()
       ->check(CLI::Range(1, 1024));
   app.add_option("--alpha", s.alpha, "Coefficient of the balancing loss (the papers' 0.01 is too weak for 400 steps)")
@@ -75,12 +81,13 @@ inline void describe(CLI::App& app, Options& o) {
   app.add_option("--capacity", s.capacity, "Capacity factor, tokens above it are dropped; 0: none is")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
-  app.add_option("--text", s.text, "Your texts: each file or subfolder of this folder is a domain")->check(CLI::ExistingDirectory);
+  app.add_option("--text", s.text, "Your texts: each file or subfolder of this folder is a domain")
+      ->check(CLI::ExistingDirectory);
   app.add_option("--json", o.json_file, "Write the table there, as a list of objects");
   app.add_option("--report", o.report_folder, "Folder for report.html")->capture_default_str();
   app.add_option("--state", o.state_folder, "Folder for the state that --resume continues")->capture_default_str();
-  app.add_flag_callback("--resume", [&o] { o.action = Action::Resume; },
-                        "Continue the run in the state folder, with its settings");
+  app.add_flag_callback(
+      "--resume", [&o] { o.action = Action::Resume; }, "Continue the run in the state folder, with its settings");
 }
 
 /// Notes which settings were given, and refuses what does not go together.

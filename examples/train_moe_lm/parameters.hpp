@@ -44,10 +44,10 @@ template <class Real> struct Parameters {
   MatrixMap<Real> output;  // [D, 256]
 
   Parameters(ModelShape const& s, Real* data)
-      : recent(take(data, bytes, s.recent_width)), bag(take(data, bytes, s.bag_width)), input(take(data, s.input(), s.width)),
-        router(take(data, s.width, s.experts)), up(take(data, s.experts * s.width, s.expert_width)),
-        up_bias(take(data, s.experts, s.expert_width)), down(take(data, s.experts * s.expert_width, s.width)),
-        output(take(data, s.width, bytes)) {}
+      : recent(take(data, bytes, s.recent_width)), bag(take(data, bytes, s.bag_width)),
+        input(take(data, s.input(), s.width)), router(take(data, s.width, s.experts)),
+        up(take(data, s.experts * s.width, s.expert_width)), up_bias(take(data, s.experts, s.expert_width)),
+        down(take(data, s.experts * s.expert_width, s.width)), output(take(data, s.width, bytes)) {}
 
 private:
   static MatrixMap<Real> take(Real*& data, Index rows, Index cols) {

@@ -34,8 +34,8 @@ public:
     if (!due) return;
     shown_at_ = now;
     shown_quarter_ = r.steps() * 4 / steps_;
-    std::fprintf(stderr, "%s%s  %3lld %%  loss %.3f  max_vio %5.2f  %5.1f steps/s%s", terminal_ ? "\r" : "", head_.c_str(),
-                 static_cast<long long>(100 * r.steps() / steps_), r.train_loss.back(), r.max_vio.back(),
+    std::fprintf(stderr, "%s%s  %3lld %%  loss %.3f  max_vio %5.2f  %5.1f steps/s%s", terminal_ ? "\r" : "",
+                 head_.c_str(), static_cast<long long>(100 * r.steps() / steps_), r.train_loss.back(), r.max_vio.back(),
                  double(r.steps()) / r.step_seconds, terminal_ && !last ? "" : "\n");
   }
 
@@ -90,7 +90,8 @@ inline bool compare(Options const& options, Corpus const& corpus, State& state) 
       };
       std::optional<Midway> const midway = std::exchange(state.midway, std::nullopt);
       bool const mine = midway && done(midway->record);
-      Record record = Trainer(corpus, s, observer).run(*find_strategy(name), seed, mine ? midway : std::optional<Midway>{});
+      Record record =
+          Trainer(corpus, s, observer).run(*find_strategy(name), seed, mine ? midway : std::optional<Midway>{});
       if (record.finished == Finished::No) return false; // state.midway holds it
       state.midway.reset();
       state.records.push_back(std::move(record));
@@ -110,14 +111,16 @@ inline int train_and_report(Options& options) {
   Settings const& s = options.settings;
   Corpus const corpus(s.text.empty() ? installed_domains() : domains_of(s.text));
   if (options.action == Action::Resume && state.corpus != corpus.fingerprint())
-    throw StateError("the texts on this machine are not those that the state in " + options.state_folder + " was made with");
+    throw StateError("the texts on this machine are not those that the state in " + options.state_folder +
+                     " was made with");
   state.settings = s;
   state.corpus = corpus.fingerprint();
 
   std::filesystem::create_directories(options.state_folder); // better refused now than after the first strategy
 
   std::fprintf(stderr, "Domains:");
-  for (Domain const& d : corpus.domains()) std::fprintf(stderr, " %s (%.1f MB)", d.name.c_str(), double(d.text.size()) * 1e-6);
+  for (Domain const& d : corpus.domains())
+    std::fprintf(stderr, " %s (%.1f MB)", d.name.c_str(), double(d.text.size()) * 1e-6);
   std::fprintf(stderr, ". %lld weights.\n", static_cast<long long>(parameter_count(s.model())));
 
   interrupted = 0;

@@ -35,8 +35,8 @@ struct Row {
   double balancer_share = 0;           // of the processor time of a step: balancer calls and statistics
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Row, perplexity, perplexity_without_drops, max_vio_global, max_vio_batch,
-                                   max_vio_micro_batch, specialisation_bits, top_domain_share, dead_experts, dropped_train,
-                                   dropped, seconds_per_step, balancer_share)
+                                   max_vio_micro_batch, specialisation_bits, top_domain_share, dead_experts,
+                                   dropped_train, dropped, seconds_per_step, balancer_share)
 
 enum class Finished { No, Yes };
 
@@ -46,17 +46,18 @@ struct Record {
   std::int64_t experts = 0;
   std::vector<std::string> domains;
   Finished finished = Finished::No;
-  std::vector<double> train_loss;           // [steps so far] nats per byte
-  std::vector<double> max_vio;              // [steps so far]
-  std::vector<std::int32_t> load;           // [steps so far, E]
+  std::vector<double> train_loss; // [steps so far] nats per byte
+  std::vector<double> max_vio;    // [steps so far]
+  std::vector<std::int32_t> load; // [steps so far, E]
   std::vector<Checkpoint> checkpoints;
-  std::vector<std::int64_t> domain_load;    // [domains, E] over the validation text, at the end
+  std::vector<std::int64_t> domain_load;            // [domains, E] over the validation text, at the end
   std::int64_t dropped_pairs = 0, routed_pairs = 0; // in training
   double step_seconds = 0, cpu_seconds = 0, balancer_seconds = 0;
   Row row;
   std::int64_t steps() const { return std::int64_t(train_loss.size()); }
 };
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Record, name, seed, experts, domains, finished, train_loss, max_vio, load, checkpoints,
-                                   domain_load, dropped_pairs, routed_pairs, step_seconds, cpu_seconds, balancer_seconds, row)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Record, name, seed, experts, domains, finished, train_loss, max_vio, load,
+                                   checkpoints, domain_load, dropped_pairs, routed_pairs, step_seconds, cpu_seconds,
+                                   balancer_seconds, row)
 
 } // namespace train

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// The report: one HTML file with everything in it. Written from whatever has been run so far, so that a stopped run has a
-// report too.
+// The report: one HTML file with everything in it. Written from whatever has been run so far, so that a stopped run has
+// a report too.
 
 #include "options.hpp"
 #include "plots.hpp"
@@ -97,7 +97,8 @@ inline std::filesystem::path write_report(std::filesystem::path const& folder, S
   if (!runs.empty()) {
     plots = loss_plots(runs);
     plots.push_back(max_vio_plot(runs));
-    for (std::size_t i = 0; i < runs.size(); ++i) plots.push_back(load_plot(*runs[i], "load" + std::to_string(i) + ".svg"));
+    for (std::size_t i = 0; i < runs.size(); ++i)
+      plots.push_back(load_plot(*runs[i], "load" + std::to_string(i) + ".svg"));
     for (std::size_t i = 0; i < runs.size(); ++i)
       if (!runs[i]->domain_load.empty()) plots.push_back(domain_plot(*runs[i], "domain" + std::to_string(i) + ".svg"));
   }
@@ -109,8 +110,10 @@ inline std::filesystem::path write_report(std::filesystem::path const& folder, S
     return html + "</div>\n";
   };
 
-  std::string html = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>moebal: train_moe_lm</title>\n<style>";
-  html += std::string(detail::style) + "</style></head><body>\n<h1>Balancing strategies in a small language model</h1>\n<p>";
+  std::string html =
+      "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>moebal: train_moe_lm</title>\n<style>";
+  html += std::string(detail::style) +
+          "</style></head><body>\n<h1>Balancing strategies in a small language model</h1>\n<p>";
   html += format("E = %lld experts, top-%lld, %lld ranks with %lld micro-batches each, %lld steps, alpha %g, ",
                  static_cast<long long>(s.experts), static_cast<long long>(s.top_k), static_cast<long long>(s.ranks),
                  static_cast<long long>(s.micro_batches), static_cast<long long>(s.steps), s.alpha);
@@ -118,7 +121,8 @@ inline std::filesystem::path write_report(std::filesystem::path const& folder, S
   html += "Same seed, text in the same order and same initial weights for each strategy.";
   if (!runs.empty()) {
     html += " Domains: ";
-    for (std::string const& d : runs.front()->domains) html += (&d == &runs.front()->domains.front() ? "" : ", ") + detail::escaped(d);
+    for (std::string const& d : runs.front()->domains)
+      html += (&d == &runs.front()->domains.front() ? "" : ", ") + detail::escaped(d);
     html += ".";
   }
   html += "</p>\n";
@@ -128,17 +132,23 @@ inline std::filesystem::path write_report(std::filesystem::path const& folder, S
   if (finished < wanted)
     html += format("<p><b>Stopped early: %zu of %zu runs have finished.</b> --resume goes on.</p>\n", finished, wanted);
   html += detail::html_table(records);
-  html += "<p>max_vio: largest load / mean load - 1, of the whole validation text (global) and of one training step (batch, mean of "
-          "the last tenth). Specialisation: mutual information of domain and expert. Dead: below a tenth of the mean load. Dropped: "
+  html += "<p>max_vio: largest load / mean load - 1, of the whole validation text (global) and of one training step "
+          "(batch, mean of "
+          "the last tenth). Specialisation: mutual information of domain and expert. Dead: below a tenth of the mean "
+          "load. Dropped: "
           "in validation. Balancer: its calls and statistics, in the processor time of all ranks.</p>\n";
-  if (std::string const paired = paired_text(records); !paired.empty()) html += "<pre>" + detail::escaped(paired) + "</pre>\n";
-  html += section("Loss", format("Pictures are of seed %llu. Full lines: softmax gate, dashed: sigmoid gate.",
-                                 static_cast<unsigned long long>(s.seed)), "validation");
+  if (std::string const paired = paired_text(records); !paired.empty())
+    html += "<pre>" + detail::escaped(paired) + "</pre>\n";
+  html += section("Loss",
+                  format("Pictures are of seed %llu. Full lines: softmax gate, dashed: sigmoid gate.",
+                         static_cast<unsigned long long>(s.seed)),
+                  "validation");
   html += section("Differences", "On the same validation text, with the same training text before it.", "difference");
   html += section("Loss in training", "The strategies see the same text at the same step.", "training");
   html += section("max_vio over time", "Load of one training step, before any drop.", "max_vio");
   html += section("Load of each expert over time", "A white row is an expert that nobody chooses.", "load");
-  html += section("Experts and domains", "Where the tokens of each domain go, over the validation text, without any drop.", "domain");
+  html += section("Experts and domains",
+                  "Where the tokens of each domain go, over the validation text, without any drop.", "domain");
   html += "</body></html>\n";
 
   std::filesystem::create_directories(folder);

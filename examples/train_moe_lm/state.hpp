@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// A stopped comparison on disk: the settings, what finished, and the run in the middle. One file, replaced as a whole, so
-// that a crash while writing leaves the one before. Layout: mark, version, size and hash of the rest, then CBOR.
+// A stopped comparison on disk: the settings, what finished, and the run in the middle. One file, replaced as a whole,
+// so that a crash while writing leaves the one before. Layout: mark, version, size and hash of the rest, then CBOR.
 
 #include "options.hpp"
 #include "record.hpp"
@@ -79,8 +79,8 @@ inline void save(State const& state, std::filesystem::path const& folder) {
                       {"balancer", detail::binary(std::vector<char>(m.balancer.begin(), m.balancer.end()))}};
   }
   std::vector<std::uint8_t> const data = nlohmann::json::to_cbor(json);
-  detail::StateHeader header{.mark = {}, .version = detail::state_version, .reserved = 0, .size = data.size(),
-                             .hash = detail::hash_of(data)};
+  detail::StateHeader header{
+      .mark = {}, .version = detail::state_version, .reserved = 0, .size = data.size(), .hash = detail::hash_of(data)};
   std::memcpy(header.mark, detail::state_mark, sizeof header.mark);
 
   std::filesystem::create_directories(folder);
@@ -105,7 +105,8 @@ inline State load(std::filesystem::path const& folder) {
   if (!in) throw StateError("there is no state to resume: needed the file " + file.string());
   detail::StateHeader header{};
   if (!in.read(reinterpret_cast<char*>(&header), sizeof header)) throw refuse("it is too short");
-  if (std::memcmp(header.mark, detail::state_mark, sizeof header.mark) != 0) throw refuse("it is no state of train_moe_lm");
+  if (std::memcmp(header.mark, detail::state_mark, sizeof header.mark) != 0)
+    throw refuse("it is no state of train_moe_lm");
   if (header.version != detail::state_version)
     throw refuse("needed version " + std::to_string(detail::state_version) + ", had " + std::to_string(header.version));
   std::uintmax_t const rest = std::filesystem::file_size(file) - sizeof header;
@@ -116,7 +117,8 @@ inline State load(std::filesystem::path const& folder) {
   if (!in || detail::hash_of(data) != header.hash) throw refuse("it is damaged (its checksum does not fit)");
   try {
     nlohmann::json const json = nlohmann::json::from_cbor(data);
-    State state{.settings = json.at("settings"), .corpus = json.at("corpus"), .records = json.at("records"), .midway = {}};
+    State state{
+        .settings = json.at("settings"), .corpus = json.at("corpus"), .records = json.at("records"), .midway = {}};
     if (json.contains("midway")) {
       nlohmann::json const& m = json.at("midway");
       std::vector<char> const balancer = detail::from_binary<char>(m.at("balancer"));

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// A strategy routes the micro-batches of a step and says what balancing adds to their gradients. Each rank has its own and
-// calls it in the same order. All that differs between strategies is the Balancer's type and which tokens it is shown.
+// A strategy routes the micro-batches of a step and says what balancing adds to their gradients. Each rank has its own
+// and calls it in the same order. All that differs between strategies is the Balancer's type and which tokens it is
+// shown.
 
 #include "clock.hpp"
 #include "gate_router.hpp"
@@ -51,8 +52,8 @@ public:
 protected:
   /// Routes, and notes what the statistics cost: the difference to routing without, measured once.
   template <class Load>
-  void route_counted(GateRouter<Real>& router, Logits logits, moebal::RowOptions<> options, moebal::RoutingView<Real> out,
-                     Load& load) {
+  void route_counted(GateRouter<Real>& router, Logits logits, moebal::RowOptions<> options,
+                     moebal::RoutingView<Real> out, Load& load) {
     if (statistics_seconds_ < 0) {
       std::int64_t nothing[moebal::stats::None::header] = {};
       auto const seconds_of = [&](auto into) {
@@ -82,10 +83,13 @@ protected:
 template <class Real> class Unbalanced final : public Strategy<Real> {
 public:
   using typename Strategy<Real>::Logits;
-  Unbalanced(std::unique_ptr<GateRouter<Real>> router, Settings const& s) : router_(std::move(router)), load_(1, s.experts) {}
+  Unbalanced(std::unique_ptr<GateRouter<Real>> router, Settings const& s)
+      : router_(std::move(router)), load_(1, s.experts) {}
 
   void begin_step(Index) override {}
-  void route(Index, Logits logits, moebal::RoutingView<Real> out) override { router_->route(logits, {}, out, load_.view()); }
+  void route(Index, Logits logits, moebal::RoutingView<Real> out) override {
+    router_->route(logits, {}, out, load_.view());
+  }
   void backward(Index, Logits logits, moebal::MatrixView<moebal::ExpertId const> ids,
                 moebal::MatrixView<Real const> d_weights, moebal::MatrixView<Real> d_logits) override {
     router_->backward(logits, {}, ids, {.d_weights = d_weights, .slopes = {}, .z_slopes = {}}, d_logits);
@@ -102,12 +106,13 @@ private:
   std::int64_t ignored_[moebal::stats::None::header] = {};
 };
 
-/// Whose choices the balancer is shown as those of micro-batch g: its own, or those of as many tokens of the whole step, which
-/// is dealt out to the micro-batches of all ranks at random, anew in each step (arXiv 2501.11873 Table 2).
+/// Whose choices the balancer is shown as those of micro-batch g: its own, or those of as many tokens of the whole
+/// step, which is dealt out to the micro-batches of all ranks at random, anew in each step (arXiv 2501.11873 Table 2).
 enum class Shown { MicroBatch, RandomSubset };
 
 /// Any Balancer<Scope, Rule>.
-template <class Real, class Scope, class Rule, Shown shown = Shown::MicroBatch> class Balanced final : public Strategy<Real> {
+template <class Real, class Scope, class Rule, Shown shown = Shown::MicroBatch>
+class Balanced final : public Strategy<Real> {
   using Balancer = moebal::Balancer<Scope, Rule, Comm, Real>;
   using Needs = typename Balancer::needs;
   using Load = moebal::Load<Needs>;
@@ -121,8 +126,9 @@ public:
         load_(1, s.experts), loads_(std::size_t(s.micro_batches)) {}
 
   SlopesKnown slopes_known() const override {
-    return shown == Shown::RandomSubset || Scope::accumulate == moebal::Accumulate::TwoPass ? SlopesKnown::AfterAllRoutes
-                                                                                            : SlopesKnown::AfterItsRoute;
+    return shown == Shown::RandomSubset || Scope::accumulate == moebal::Accumulate::TwoPass
+               ? SlopesKnown::AfterAllRoutes
+               : SlopesKnown::AfterItsRoute;
   }
   void begin_step(Index step) override {
     step_ = step;
@@ -200,33 +206,41 @@ private:
   Comm comm_;
   Balancer balancer_;
   Load load_;
-  std::vector<Load> loads_;                      // of each micro-batch
-  std::vector<moebal::ExpertId> ids_, all_ids_;  // of this rank's tokens of the step, of all
+  std::vector<Load> loads_;                     // of each micro-batch
+  std::vector<moebal::ExpertId> ids_, all_ids_; // of this rank's tokens of the step, of all
   std::vector<Index> order_;
   std::int64_t ignored_[moebal::stats::None::header] = {};
 };
 
 template <class Real>
-std::unique_ptr<Strategy<Real>> make_strategy(StrategyInfo const& info, Settings const& s, std::uint64_t seed, Comm comm) {
+std::unique_ptr<Strategy<Real>> make_strategy(StrategyInfo const& info, Settings const& s, std::uint64_t seed,
+                                              Comm comm) {
   using namespace moebal;
   auto router = make_router<Real>(info.gate, s.top_k);
   auto const balanced = [&]<class Scope, class Rule, Shown shown = Shown::MicroBatch>(
-                            Scope, Rule rule, std::integral_constant<Shown, shown> = {}) -> std::unique_ptr<Strategy<Real>> {
+                            Scope, Rule rule,
+                            std::integral_constant<Shown, shown> = {}) -> std::unique_ptr<Strategy<Real>> {
     return std::make_unique<Balanced<Real, Scope, Rule, shown>>(std::move(router), rule, s, seed, comm);
   };
   if (info.rule == RuleKind::None) return std::make_unique<Unbalanced<Real>>(std::move(router), s);
   if (info.rule == RuleKind::Bias) {
     double const rate = s.rate > 0 ? s.rate : info.gate == GateKind::Softmax ? 1e-2 : 3e-2;
     LossFreeBias const rule{.rate = float(rate)};
-    return info.pool == Pool::MicroBatch ? balanced(MicroBatch<>{}, rule) : balanced(GlobalBatch<Accumulate::Running>{}, rule);
+    return info.pool == Pool::MicroBatch ? balanced(MicroBatch<>{}, rule)
+                                         : balanced(GlobalBatch<Accumulate::Running>{}, rule);
   }
   SwitchLoss<> const rule{.coefficient = s.alpha};
   switch (info.pool) {
-  case Pool::MicroBatch: return balanced(MicroBatch<>{}, rule);
-  case Pool::Ranks: return balanced(GlobalBatch<>{}, rule);
-  case Pool::Running: return balanced(GlobalBatch<Accumulate::Running>{}, rule);
-  case Pool::RandomSubset: return balanced(MicroBatch<>{}, rule, std::integral_constant<Shown, Shown::RandomSubset>{});
-  default: return balanced(GlobalBatch<Accumulate::TwoPass>{}, rule);
+  case Pool::MicroBatch:
+    return balanced(MicroBatch<>{}, rule);
+  case Pool::Ranks:
+    return balanced(GlobalBatch<>{}, rule);
+  case Pool::Running:
+    return balanced(GlobalBatch<Accumulate::Running>{}, rule);
+  case Pool::RandomSubset:
+    return balanced(MicroBatch<>{}, rule, std::integral_constant<Shown, Shown::RandomSubset>{});
+  default:
+    return balanced(GlobalBatch<Accumulate::TwoPass>{}, rule);
   }
 }
 

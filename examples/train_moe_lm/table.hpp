@@ -70,8 +70,8 @@ inline std::vector<Column> const& columns() {
 /// The cells of one strategy: name, gate, strategy, scope, then columns(), as mean and deviation where there are seeds.
 inline std::vector<std::string> cells_of(std::vector<Record const*> const& runs) {
   StrategyInfo const& info = *find_strategy(runs.front()->name);
-  std::vector<std::string> cells{std::string(info.name), std::string(to_text(info.gate)), std::string(to_text(info.rule)),
-                                 std::string(to_text(info.pool))};
+  std::vector<std::string> cells{std::string(info.name), std::string(to_text(info.gate)),
+                                 std::string(to_text(info.rule)), std::string(to_text(info.pool))};
   for (Column const& column : columns()) {
     std::vector<double> values;
     for (Record const* r : runs) values.push_back(column.value(r->row));

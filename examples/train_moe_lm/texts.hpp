@@ -44,9 +44,10 @@ inline std::string folder_text(std::filesystem::path const& folder, std::string 
   namespace fs = std::filesystem;
   std::error_code ignored;
   std::vector<fs::path> files;
-  for (fs::recursive_directory_iterator it(folder, fs::directory_options::skip_permission_denied, ignored), end; it != end;
-       it.increment(ignored))
-    if (it->is_regular_file(ignored) && (extension.empty() || it->path().extension() == extension)) files.push_back(it->path());
+  for (fs::recursive_directory_iterator it(folder, fs::directory_options::skip_permission_denied, ignored), end;
+       it != end; it.increment(ignored))
+    if (it->is_regular_file(ignored) && (extension.empty() || it->path().extension() == extension))
+      files.push_back(it->path());
   std::sort(files.begin(), files.end());
   std::string text;
   for (fs::path const& file : files) {
@@ -66,8 +67,8 @@ inline std::filesystem::path newest_folder(std::filesystem::path const& parent, 
   return best;
 }
 
-/// The six domains of the default run, as far as their packages are installed. A domain is skipped, and said so, when its
-/// text is missing; fewer than four are refused.
+/// The six domains of the default run, as far as their packages are installed. A domain is skipped, and said so, when
+/// its text is missing; fewer than four are refused.
 inline std::vector<Domain> installed_domains() {
   std::filesystem::path const set_mm = "/usr/share/metamath/databases/set.mm";
   std::error_code none;

@@ -1,29 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// One run: R ranks as threads train one model with one strategy. Weights are shared; each rank sums the gradients of its
-// own micro-batches, then the ranks add theirs in rank order, each rank for a slice of the weights, and step that slice. So
-// the numbers do not depend on timing.
+// One run: R ranks as threads train one model with one strategy. Weights are shared; each rank sums the gradients of
+// its own micro-batches, then the ranks add theirs in rank order, each rank for a slice of the weights, and step that
+// slice. So the numbers do not depend on timing.
 
 #include "model.hpp"
 #include "optimizer.hpp"
 #include "state.hpp"
 #include "strategies.hpp"
+#include "validation.hpp"
 
 #include <moebal/stats/metrics.hpp>
-#include <moebal/stats/metrics_specialisation.hpp>
 
 #include <functional>
 #include <sstream>
 
 namespace train {
-
-/// How much validation text is read.
-struct Validation {
-  Index at_end = 48;     // micro-batches of each domain
-  Index midway = 12;     // the same, at each checkpoint
-  Index checkpoints = 8; // in a run
-};
 
 /// Watches a run. Called by rank 0 between two steps.
 struct Observer {
@@ -77,13 +70,6 @@ private:
     Index dropped = 0;
     double cpu_seconds = 0, balancer_seconds = 0;
   };
-  /// What became of one validation micro-batch.
-  struct Result {
-    Index domain = 0;
-    double loss = 0, loss_without_drops = 0;
-    std::vector<std::int64_t> load; // [E]
-    Index dropped = 0;
-  };
   using Batches = std::vector<Activations<float>>;
 
   void work(Comm const& comm, StrategyInfo const& info, std::uint64_t seed, std::string const& saved_balancer) {
@@ -106,7 +92,7 @@ private:
       Index const every = std::max<Index>(1, s_.steps / validation_.checkpoints);
       if (step % every == 0 && step < s_.steps) { // also when stopped: a resumed run does not come by here again
         validate(comm, *strategy, validation_.midway, batches.front());
-        if (comm.rank() == 0) note_checkpoint(step);
+        if (comm.rank() == 0) note_checkpoint(results_, step, corpus_.tokens(), record_);
         comm.barrier();
       }
       if (comm.rank() == 0 && (stop_ || wall_seconds() - saved_at_ > 15)) observer_.save(midway(*strategy));
@@ -114,7 +100,8 @@ private:
     }
     if (stop_) return;
     validate(comm, *strategy, validation_.at_end, batches.front());
-    if (comm.rank() == 0) finish();
+    if (comm.rank() == 0)
+      finish(results_, corpus_.domain_count(), corpus_.tokens() * s_.top_k, corpus_.tokens(), record_);
   }
 
   void one_step(Comm const& comm, Strategy<float>& strategy, std::uint64_t seed, Index step, Batches& batches) {
@@ -148,10 +135,12 @@ private:
     auto sum = gradients_.front().segment(begin, count);
     for (Index r = 1; r < s_.ranks; ++r) sum += gradients_[std::size_t(r)].segment(begin, count);
     sum /= float(s_.ranks); // the gradient of the loss over all ranks is the mean of theirs
-    adam_step(adam_, learning_rate(adam_.rate, step, s_.steps), step, begin, count, gradients_.front(), moments_, weights_);
+    adam_step(adam_, learning_rate(adam_.rate, step, s_.steps), step, begin, count, gradients_.front(), moments_,
+              weights_);
   }
 
-  void backward(Strategy<float>& strategy, Index i, Parameters<float> const& p, Activations<float>& a, Parameters<float>& g) {
+  void backward(Strategy<float>& strategy, Index i, Parameters<float> const& p, Activations<float>& a,
+                Parameters<float>& g) {
     float const scale = 1 / float(a.batch.tokens() * s_.micro_batches); // a mean over the tokens of the rank
     predict_backward(shape_, p, scale, a, g);
     a.d_logits.resize(a.logits.rows(), a.logits.cols());
@@ -192,7 +181,7 @@ private:
   /// Collective: micro-batches of validation text in turns, with the drops of the run and (if there are any) without.
   void validate(Comm const& comm, Strategy<float>& strategy, Index per_domain, Activations<float>& a) {
     Index const all = per_domain * corpus_.domain_count();
-    if (comm.rank() == 0) results_.assign(std::size_t(all), Result{});
+    if (comm.rank() == 0) results_.assign(std::size_t(all), Validated{});
     comm.barrier();
     Parameters<float> const p(shape_, weights_.data());
     for (Index first = 0; first < all; first += s_.ranks) {
@@ -200,7 +189,7 @@ private:
       embed(shape_, p, corpus_.validation(std::min(m, all - 1), per_domain), a);
       prepare(a);
       strategy.evaluate(a.logits, a.routing.view());
-      Result result;
+      Validated result;
       result.domain = a.batch.domain;
       result.load.assign(std::size_t(s_.experts), 0);
       moebal::ExpertId* const ids = a.routing.expert_ids().data();
@@ -219,60 +208,16 @@ private:
     comm.barrier();
   }
 
-  void note_checkpoint(Index step) {
-    double loss = 0;
-    std::vector<std::int64_t> load(std::size_t(s_.experts), 0);
-    for (Result const& r : results_) {
-      loss += r.loss;
-      for (std::size_t e = 0; e < load.size(); ++e) load[e] += r.load[e];
-    }
-    double const tokens = double(results_.size()) * double(corpus_.tokens());
-    record_.checkpoints.push_back({.step = step, .perplexity = std::exp(loss / tokens), .max_vio = moebal::stats::max_vio(load)});
-  }
-
-  /// Rank 0: the row of the table, from the last validation.
-  void finish() {
-    double loss = 0, loss_without_drops = 0, micro = 0;
-    Index dropped = 0;
-    std::vector<std::int64_t> load(std::size_t(s_.experts), 0);
-    record_.domain_load.assign(std::size_t(corpus_.domain_count() * s_.experts), 0);
-    for (Result const& r : results_) {
-      loss += r.loss;
-      loss_without_drops += r.loss_without_drops;
-      micro += moebal::stats::max_vio(r.load);
-      dropped += r.dropped;
-      for (std::size_t e = 0; e < load.size(); ++e) {
-        load[e] += r.load[e];
-        record_.domain_load[std::size_t(r.domain * s_.experts) + e] += r.load[e];
-      }
-    }
-    double const batches = double(results_.size()), tokens = batches * double(corpus_.tokens());
-    Row& row = record_.row;
-    row.perplexity = std::exp(loss / tokens);
-    row.perplexity_without_drops = std::exp(loss_without_drops / tokens);
-    row.max_vio_global = moebal::stats::max_vio(load);
-    Index const tail = std::max<Index>(1, record_.steps() / 10);
-    row.max_vio_batch = std::accumulate(record_.max_vio.end() - tail, record_.max_vio.end(), 0.0) / double(tail);
-    row.max_vio_micro_batch = micro / batches;
-    moebal::MatrixView<std::int64_t const> const table(record_.domain_load.data(), corpus_.domain_count(), s_.experts);
-    row.specialisation_bits = moebal::stats::mutual_information(table);
-    row.top_domain_share = moebal::stats::top_domain_share(table);
-    row.dead_experts = moebal::stats::dead_experts(load, 0.1);
-    row.dropped_train = double(record_.dropped_pairs) / double(record_.routed_pairs);
-    row.dropped = double(dropped) / (tokens * double(s_.top_k));
-    row.seconds_per_step = record_.step_seconds / double(record_.steps());
-    row.balancer_share = record_.cpu_seconds > 0 ? record_.balancer_seconds / record_.cpu_seconds : 0;
-    record_.checkpoints.push_back({.step = record_.steps(), .perplexity = row.perplexity, .max_vio = row.max_vio_global});
-    record_.finished = Finished::Yes;
-  }
-
   Midway midway(Strategy<float> const& strategy) {
     saved_at_ = wall_seconds();
     std::ostringstream balancer;
     strategy.save(balancer);
     auto const copy = [](Vector<float> const& v) { return std::vector<float>(v.data(), v.data() + v.size()); };
-    return {.record = record_, .weights = copy(weights_), .first_moments = copy(moments_.first),
-            .second_moments = copy(moments_.second), .balancer = balancer.str()};
+    return {.record = record_,
+            .weights = copy(weights_),
+            .first_moments = copy(moments_.first),
+            .second_moments = copy(moments_.second),
+            .balancer = balancer.str()};
   }
 
   Corpus const& corpus_;
@@ -287,7 +232,7 @@ private:
   Moments<float> moments_;
   std::vector<Vector<float>> gradients_; // [R]
   std::vector<Tally> tallies_;           // [R]
-  std::vector<Result> results_;          // of a validation
+  std::vector<Validated> results_;       // of a validation
   Record record_;
   bool stop_ = false;
   double saved_at_ = 0;

@@ -63,7 +63,8 @@ BOOST_AUTO_TEST_CASE(validation_windows_are_spread_over_all_blocks) {
 BOOST_AUTO_TEST_CASE(micro_batches_depend_on_their_place_alone) {
   Split const split{.block = 100, .every = 5};
   std::vector<Domain> domains;
-  for (char const* name : {"a", "b", "c"}) domains.push_back(make_domain(name, marked_text(split, 5000), {.context = 8, .length = 8}, split));
+  for (char const* name : {"a", "b", "c"})
+    domains.push_back(make_domain(name, marked_text(split, 5000), {.context = 8, .length = 8}, split));
   Corpus const corpus(std::move(domains));
   bool differ_by_rank = false, differ_by_seed = false;
   for (std::int64_t step = 0; step < 5; ++step)

@@ -15,7 +15,8 @@ namespace {
 using namespace train;
 
 struct TinyModel {
-  ModelShape shape{.experts = 5, .top_k = 2, .width = 6, .expert_width = 3, .recent = 3, .recent_width = 2, .bag_width = 4};
+  ModelShape shape{
+      .experts = 5, .top_k = 2, .width = 6, .expert_width = 3, .recent = 3, .recent_width = 2, .bag_width = 4};
   std::string text;
   Vector<double> weights;
   std::vector<double> slopes = std::vector<double>(5);
@@ -39,14 +40,16 @@ struct TinyModel {
     a.dispatch.group(std::as_const(a.routing).expert_ids(), shape.experts);
     double loss = predict(shape, p, a);
     for (Index e = 0; e < shape.experts; ++e)
-      loss += slopes[std::size_t(e)] * double(load.get<moebal::stats::ScoreSums>()[e]) / moebal::stats::score_one<double>;
+      loss +=
+          slopes[std::size_t(e)] * double(load.get<moebal::stats::ScoreSums>()[e]) / moebal::stats::score_one<double>;
     if (gradient) {
       gradient->setZero(weights.size());
       Parameters<double> g(shape, gradient->data());
       predict_backward(shape, p, 1.0, a, g);
       a.d_logits.resize(a.logits.rows(), a.logits.cols());
       router.backward(a.logits, {}, std::as_const(a.routing).expert_ids(),
-                      {.d_weights = a.d_weights, .slopes = {slopes.data(), 1, shape.experts}, .z_slopes = {}}, a.d_logits);
+                      {.d_weights = a.d_weights, .slopes = {slopes.data(), 1, shape.experts}, .z_slopes = {}},
+                      a.d_logits);
       embed_backward(shape, p, a, g);
     }
     return loss;

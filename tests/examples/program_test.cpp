@@ -14,7 +14,8 @@ namespace {
 
 /// Three texts of three alphabets, made up.
 struct Texts {
-  std::filesystem::path folder = std::filesystem::temp_directory_path() / ("moebal_program_test_" + std::to_string(getpid()));
+  std::filesystem::path folder =
+      std::filesystem::temp_directory_path() / ("moebal_program_test_" + std::to_string(getpid()));
   Texts() {
     std::filesystem::create_directories(folder / "texts");
     for (int d = 0; d < 3; ++d) {
@@ -89,11 +90,16 @@ BOOST_AUTO_TEST_CASE(help_list_and_refusals) {
 
 BOOST_AUTO_TEST_CASE(a_run_writes_table_json_report_and_state) {
   Texts texts;
-  std::vector<std::string> const arguments{
-      "--text",       texts.path("texts"), "--experts", "8",  "--ranks", "2",     "--micro-batches",      "2",
-      "--steps",      "6",                 "--seeds",   "2",  "--json",  texts.path("rows/table.json"),
-      "--report",     texts.path("report"), "--state",  texts.path("state"),
-      "--strategies", "loss-global,none-sigmoid"};
+  std::vector<std::string> const arguments{"--text",          texts.path("texts"),
+                                           "--experts",       "8",
+                                           "--ranks",         "2",
+                                           "--micro-batches", "2",
+                                           "--steps",         "6",
+                                           "--seeds",         "2",
+                                           "--json",          texts.path("rows/table.json"),
+                                           "--report",        texts.path("report"),
+                                           "--state",         texts.path("state"),
+                                           "--strategies",    "loss-global,none-sigmoid"};
   Answer const answer = call(arguments);
   BOOST_TEST(answer.code == 0);
   BOOST_TEST(answer.out.find("loss-global") != std::string::npos);
@@ -101,8 +107,8 @@ BOOST_AUTO_TEST_CASE(a_run_writes_table_json_report_and_state) {
   nlohmann::json const rows = nlohmann::json::parse(std::ifstream(texts.path("rows/table.json")));
   BOOST_TEST(rows.size() == 4u);
   for (auto const& row : rows)
-    for (char const* key : {"strategy", "scope", "gate", "seed", "perplexity", "max_vio_global", "max_vio_batch", "specialisation_bits",
-                            "dead_experts", "dropped", "seconds_per_step", "balancer_share"})
+    for (char const* key : {"strategy", "scope", "gate", "seed", "perplexity", "max_vio_global", "max_vio_batch",
+                            "specialisation_bits", "dead_experts", "dropped", "seconds_per_step", "balancer_share"})
       BOOST_TEST(row.contains(key), key);
   BOOST_TEST(std::filesystem::file_size(texts.path("report/report.html")) > 1000u);
 
@@ -157,7 +163,8 @@ BOOST_AUTO_TEST_CASE(one_rank_with_one_micro_batch_is_every_scope_at_once) {
     return timeless(record);
   };
   nlohmann::json const micro = run("loss-micro");
-  for (char const* name : {"loss-ranks", "loss-running", "loss-global", "loss-subset"}) BOOST_TEST((run(name) == micro), name);
+  for (char const* name : {"loss-ranks", "loss-running", "loss-global", "loss-subset"})
+    BOOST_TEST((run(name) == micro), name);
   BOOST_TEST((run("bias-micro-softmax") == run("bias-global-softmax")));
   BOOST_TEST((run("none-softmax") != micro));
 }

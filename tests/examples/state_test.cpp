@@ -11,7 +11,8 @@ using namespace train;
 namespace {
 
 struct Folder {
-  std::filesystem::path path = std::filesystem::temp_directory_path() / ("moebal_state_test_" + std::to_string(getpid()));
+  std::filesystem::path path =
+      std::filesystem::temp_directory_path() / ("moebal_state_test_" + std::to_string(getpid()));
   ~Folder() { std::filesystem::remove_all(path); }
 };
 
@@ -29,7 +30,10 @@ State some_state() {
   record.finished = Finished::Yes;
   state.records = {record, record};
   record.finished = Finished::No;
-  state.midway = Midway{.record = record, .weights = {0.1f, -0.0f, 1e-42f}, .first_moments = {1, 2, 3}, .second_moments = {},
+  state.midway = Midway{.record = record,
+                        .weights = {0.1f, -0.0f, 1e-42f},
+                        .first_moments = {1, 2, 3},
+                        .second_moments = {},
                         .balancer = std::string("a\0b", 3)};
   return state;
 }

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// From validated micro-batches to the numbers of a record. All sums run in the order of the micro-batches.
+
+#include "parameters.hpp"
+#include "record.hpp"
+
+#include <moebal/stats/metrics.hpp>
+#include <moebal/stats/metrics_specialisation.hpp>
+
+#include <numeric>
+
+namespace train {
+
+/// How much validation text is read.
+struct Validation {
+  Index at_end = 48;     // micro-batches of each domain
+  Index midway = 12;     // the same, at each checkpoint
+  Index checkpoints = 8; // in a run
+};
+
+/// What became of one validation micro-batch.
+struct Validated {
+  Index domain = 0;
+  double loss = 0, loss_without_drops = 0; // sums over its tokens, in nats
+  std::vector<std::int64_t> load;          // [E] before any drop
+  Index dropped = 0;
+};
+
+/// [E], of all micro-batches.
+inline std::vector<std::int64_t> total_load(std::vector<Validated> const& results, Index experts) {
+  std::vector<std::int64_t> load(std::size_t(experts), 0);
+  for (Validated const& r : results)
+    for (std::size_t e = 0; e < load.size(); ++e) load[e] += r.load[e];
+  return load;
+}
+
+/// Adds a checkpoint. tokens: of a micro-batch.
+inline void note_checkpoint(std::vector<Validated> const& results, Index step, Index tokens, Record& record) {
+  double loss = 0;
+  for (Validated const& r : results) loss += r.loss;
+  double const all = double(results.size()) * double(tokens);
+  record.checkpoints.push_back({.step = step,
+                                .perplexity = std::exp(loss / all),
+                                .max_vio = moebal::stats::max_vio(total_load(results, record.experts))});
+}
+
+/// Fills the row of the table. pairs, tokens: of a micro-batch.
+inline void finish(std::vector<Validated> const& results, Index domains, Index pairs, Index tokens, Record& record) {
+  double loss = 0, loss_without_drops = 0, micro = 0;
+  Index dropped = 0;
+  record.domain_load.assign(std::size_t(domains * record.experts), 0);
+  for (Validated const& r : results) {
+    loss += r.loss;
+    loss_without_drops += r.loss_without_drops;
+    micro += moebal::stats::max_vio(r.load);
+    dropped += r.dropped;
+    for (std::size_t e = 0; e < r.load.size(); ++e)
+      record.domain_load[std::size_t(r.domain * record.experts) + e] += r.load[e];
+  }
+  std::vector<std::int64_t> const load = total_load(results, record.experts);
+  double const batches = double(results.size());
+  Row& row = record.row;
+  row.perplexity = std::exp(loss / (batches * double(tokens)));
+  row.perplexity_without_drops = std::exp(loss_without_drops / (batches * double(tokens)));
+  row.max_vio_global = moebal::stats::max_vio(load);
+  Index const tail = std::max<Index>(1, record.steps() / 10);
+  row.max_vio_batch = std::accumulate(record.max_vio.end() - tail, record.max_vio.end(), 0.0) / double(tail);
+  row.max_vio_micro_batch = micro / batches;
+  moebal::MatrixView<std::int64_t const> const table(record.domain_load.data(), domains, record.experts);
+  row.specialisation_bits = moebal::stats::mutual_information(table);
+  row.top_domain_share = moebal::stats::top_domain_share(table);
+  row.dead_experts = moebal::stats::dead_experts(load, 0.1);
+  row.dropped_train = moebal::stats::drop_rate(record.dropped_pairs, record.routed_pairs);
+  row.dropped = double(dropped) / (batches * double(pairs));
+  row.seconds_per_step = record.step_seconds / double(record.steps());
+  row.balancer_share = record.cpu_seconds > 0 ? record.balancer_seconds / record.cpu_seconds : 0;
+  record.checkpoints.push_back({.step = record.steps(), .perplexity = row.perplexity, .max_vio = row.max_vio_global});
+  record.finished = Finished::Yes;
+}
+
+} // namespace train
