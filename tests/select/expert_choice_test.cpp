@@ -110,6 +110,16 @@ BOOST_AUTO_TEST_CASE(as_sorting) {
         }
 }
 
+BOOST_AUTO_TEST_CASE(as_sorting_at_size) {
+  for (Index const e : {160, 384}) {
+    auto const bell = batch_of<float>(Kind::Bell, 4097, e);
+    auto const coarse = batch_of<double>(Kind::Coarse, 4097, e);
+    Index const slots = Slots{.per_token = 2}.of(4097, e);
+    BOOST_TEST((choices(ExpertChoice<8>{}, bell) == by_sorting<8>(bell, slots)));
+    BOOST_TEST((choices(ExpertChoice<8>{}, coarse) == by_sorting<8>(coarse, slots)));
+  }
+}
+
 BOOST_AUTO_TEST_CASE(laws) {
   check_all(ExpertChoice<1>{}, {1, 3, 60});
   check_all(ExpertChoice<9>{}, {9, 60});
