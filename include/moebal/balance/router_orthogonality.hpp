@@ -66,10 +66,10 @@ private:
       double* const row = unit + e * n;
       for (Index d = 0; d < n; ++d) row[d] = double(router(e, d));
       if (rows == Rows::Given) return;
-      double const norm = std::sqrt(dot(row, row, n));
-      if (norm == 0) return;
-      length[e] = norm;
-      for (Index d = 0; d < n; ++d) row[d] = row[d] / norm;
+      double const size = std::sqrt(dot(row, row, n));
+      if (size == 0) return;
+      length[e] = size;
+      for (Index d = 0; d < n; ++d) row[d] = row[d] / size;
     }
   };
   struct Gram {
