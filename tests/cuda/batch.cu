@@ -28,7 +28,6 @@ struct ItemsOnly {
   using memory = DeviceMemory;
   Index workers() const { return 1; }
   Index copies() const { return 1; }
-  Index copies() const { return 1; }
   template <class Body> void for_rows(Index, std::size_t, WorkspaceView<DeviceMemory>, Body const&) const {}
   template <class F> void for_each(Index n, F const& f) const { items_kernel<<<64, 128>>>(f, n); }
   void exclusive_scan(VectorView<std::int64_t, DeviceMemory>) const {}
