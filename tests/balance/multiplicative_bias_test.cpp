@@ -24,7 +24,7 @@ BOOST_AUTO_TEST_CASE(factors_start_at_one_and_move_by_signs) {
   static_assert(decltype(windows::balancer_of(LossFreeBias{}, 4))::bias_by == BiasBy::Adding);
 }
 
-// Experts rank by score * factor, in row form, in tiles of rows and in batch-wise selections; weights know no factor.
+// Experts rank by score * factor, row by row and in tiles of rows; weights know no factor.
 template <class Logit> void ranked_by_products(Index tokens, Index experts) {
   auto const x = logits_of<Logit>(Kind::Bell, tokens, experts);
   std::vector<float> factors;
