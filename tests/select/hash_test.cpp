@@ -12,7 +12,7 @@
 using namespace moebal;
 using select_rows::choose;
 
-static_assert(std::is_trivially_copyable_v<Hash<2>> && std::is_aggregate_v<Hash<2>> && Hash<2>::causal);
+static_assert(std::is_trivially_copyable_v<HashLayer<2>> && std::is_aggregate_v<HashLayer<2>> && HashLayer<2>::causal);
 
 BOOST_AUTO_TEST_SUITE(select_hash)
 
@@ -25,8 +25,8 @@ BOOST_AUTO_TEST_CASE(the_table_decides) {
   BOOST_TEST(choose(selection, any, 3).empty());
   BOOST_TEST(choose(selection, any, -1).empty());
   BOOST_CHECK_THROW(selection.check(5), ShapeError);
-  BOOST_CHECK_THROW((Hash<3>{table.rows(), 4}.check(4)), ShapeError);
-  BOOST_CHECK_THROW(Hash<2>{}.check(4), ShapeError);
+  BOOST_CHECK_THROW((HashLayer<3>{table.rows(), 4}.check(4)), ShapeError);
+  BOOST_CHECK_THROW(HashLayer<2>{}.check(4), ShapeError);
 }
 
 BOOST_AUTO_TEST_CASE(weights_of_the_paper_and_of_deepseek_v4) {

@@ -34,7 +34,7 @@ struct NoisyLoad {
   /// For both functions below.
   template <class Real, class Exec> static std::size_t workspace_bytes(Exec const& exec, Index experts) {
     using Ws = WorkspaceView<typename Exec::memory>;
-    return Ws::template bytes_for<std::int64_t>(exec.workers() * experts) +
+    return Ws::template bytes_for<std::int64_t>(exec.copies() * experts) +
            Ws::template bytes_for<std::byte>(row_bytes<Real>(experts) * exec.workers());
   }
   template <class Real> static Index row_bytes(Index experts) {
@@ -58,7 +58,8 @@ template <class Noise, class Real, class M> struct NoisyLoadRow {
   Noise noise;
   MatrixView<Real const, M> clean, noise_logits, noisy;
   VectorView<std::uint8_t const, M> padding;
-  std::int64_t* partial; // [workers, E] sums out, or null: backward
+  std::int64_t* partial; // [copies, E] sums out, or null: backward
+  Index copies;
   VectorView<Real const, M> d_load;
   NoisyLoadGradient<Real, M> gradient;
 
@@ -86,11 +87,11 @@ template <class Noise, class Real, class M> struct NoisyLoadRow {
       return word == 0 ? ExpertId(-1) : id_of(word);
     };
     if (partial != nullptr) {
-      std::int64_t* const sums = partial + worker * experts;
+      std::int64_t* const sums = partial + (copies == 1 ? 0 : worker) * experts;
       lanes.each_one(experts, [=](Index e) {
         ExpertId const r = rival(e);
         double const p = r < 0 ? 1 : math::normal_cdf(double((z[e] - h[r]) / self.deviation(n, e, experts)));
-        sums[e] += math::to_fixed(p, NoisyLoad::one);
+        lanes.add(sums, e, math::to_fixed(p, NoisyLoad::one));
       });
       return;
     }
@@ -142,12 +143,12 @@ void load_into(Exec const& exec, NoisyLoad policy, Noise noise, MatrixView<Real 
   Index const experts = clean.cols();
   require_equal("load [E]", experts, load.size());
   workspace.require(NoisyLoad::workspace_bytes<Real>(exec, experts));
-  std::int64_t* const partial = workspace.template take<std::int64_t>(exec.workers() * experts);
-  exec.fill(VectorView<std::int64_t, M>(partial, exec.workers() * experts), std::int64_t(0));
-  exec.for_rows(
-      clean.rows(), std::size_t(NoisyLoad::row_bytes<Real>(experts)), workspace,
-      detail::NoisyLoadRow<Noise, Real, M>{policy, noise, clean, noise_logits, noisy, padding, partial, {}, {}});
-  exec.reduce_columns(MatrixView<std::int64_t const, M>(partial, exec.workers(), experts), load);
+  std::int64_t* const partial = workspace.template take<std::int64_t>(exec.copies() * experts);
+  exec.fill(VectorView<std::int64_t, M>(partial, exec.copies() * experts), std::int64_t(0));
+  exec.for_rows(clean.rows(), std::size_t(NoisyLoad::row_bytes<Real>(experts)), workspace,
+                detail::NoisyLoadRow<Noise, Real, M>{
+                    policy, noise, clean, noise_logits, noisy, padding, partial, exec.copies(), {}, {}});
+  exec.reduce_columns(MatrixView<std::int64_t const, M>(partial, exec.copies(), experts), load);
 }
 
 /// Adds to `gradient` what d_load [E] (d loss / d load, a load of 1 being 1) sends back.
@@ -164,7 +165,7 @@ void load_backward_into(Exec const& exec, NoisyLoad policy, Noise noise, MatrixV
   gate::require_shape_or_none("d_noisy [T, E]", clean.rows(), clean.cols(), gradient.d_noisy);
   gate::require_shape_or_none("d_noise_logits [T, E]", clean.rows(), clean.cols(), gradient.d_noise_logits);
   exec.for_rows(clean.rows(), std::size_t(NoisyLoad::row_bytes<Real>(clean.cols())), workspace,
-                detail::NoisyLoadRow<Noise, Real, M>{policy, noise, clean, noise_logits, noisy, padding, nullptr,
+                detail::NoisyLoadRow<Noise, Real, M>{policy, noise, clean, noise_logits, noisy, padding, nullptr, 1,
                                                      d_load, gradient});
 }
 

@@ -9,12 +9,13 @@ namespace moebal {
 /// Hash layers (arXiv 2106.04426): a fixed table says which K experts a token id goes to, RowOptions::tags[t] being
 /// the id. The logits choose nothing; they may still weigh:
 ///   Router{table.selection<1>(), SoftmaxOverChosen{}}          the paper: weight 1 for K = 1, and no gradient
-///   Router{table.selection<6>(), SqrtSoftplus{.scale = 1.5f}}  DeepSeek-V4's first layers (2606.19348): learned weights
+///   Router{table.selection<6>(), SqrtSoftplus{.scale = 1.5f}}  DeepSeek-V4's first layers (2606.19348): learned
+///     weights
 /// Ids come in the order of the table's row. A tag outside of [0, V) gets no expert. Tables, and their checks:
 /// select/hash_table.hpp. Cost: K loads a token; no balance loss, nothing communicated: balance is by construction,
 /// for the corpus that the table was made for.
-template <int K, class Memory = HostMemory> struct Hash {
-  static_assert(K >= 1, "moebal: Hash<K> needs K of at least 1");
+template <int K, class Memory = HostMemory> struct HashLayer {
+  static_assert(K >= 1, "moebal: HashLayer<K> needs K of at least 1");
   static constexpr Index top_k = K;
   static constexpr bool causal = true;
   static constexpr bool needs_keys = false;
@@ -25,7 +26,7 @@ template <int K, class Memory = HostMemory> struct Hash {
 
   void check(Index e) const {
     require_equal("E, the columns of logits [T, E], for the experts of the hash table", experts, e);
-    require_equal("table [V, K] of Hash<K>, columns", K, table.cols());
+    require_equal("table [V, K] of HashLayer<K>, columns", K, table.cols());
   }
   MOEBAL_FN static constexpr Index scratch_words(Index) { return 0; }
 
@@ -37,6 +38,6 @@ template <int K, class Memory = HostMemory> struct Hash {
     return top_k;
   }
 };
-static_assert(row_selection<Hash<2>>);
+static_assert(row_selection<HashLayer<2>>);
 
 } // namespace moebal

@@ -59,9 +59,8 @@ public:
     Index const vocabulary = frequency.size();
     std::vector<Index> order(static_cast<std::size_t>(vocabulary));
     std::iota(order.begin(), order.end(), Index(0));
-    std::sort(order.begin(), order.end(), [&](Index a, Index b) {
-      return frequency[a] != frequency[b] ? frequency[a] > frequency[b] : a < b;
-    });
+    std::sort(order.begin(), order.end(),
+              [&](Index a, Index b) { return frequency[a] != frequency[b] ? frequency[a] > frequency[b] : a < b; });
     using Load = std::pair<std::int64_t, std::pair<Index, ExpertId>>; // summed frequency, tokens, expert
     std::priority_queue<Load, std::vector<Load>, std::greater<>> least;
     for (Index e = 0; e < experts; ++e) least.push({0, {0, ExpertId(e)}});
@@ -93,8 +92,8 @@ public:
   MatrixView<ExpertId const> rows() const { return {ids_.data(), vocabulary(), top_k_}; } // [V, K]
 
   /// The selection that reads this table, which must outlive it.
-  template <int K> Hash<K> selection() const {
-    require_equal("K of a hash table for Hash<K>", K, top_k_);
+  template <int K> HashLayer<K> selection() const {
+    require_equal("K of a hash table for HashLayer<K>", K, top_k_);
     return {rows(), experts_};
   }
 
