@@ -15,7 +15,7 @@ struct CosineGrAP {
 
 namespace detail {
 
-template <class Real, class Lanes, class X> MOEBAL_FN Real length(Lanes lanes, X const* x, Index n, Real floor) {
+template <class Real, class Lanes, class X> MOEBAL_FN Real token_length(Lanes lanes, X const* x, Index n, Real floor) {
   auto const at = [=](auto j) { return load(x, j); };
   Real const norm = math::Ops<Real>::sqrt(lanes.template dot<Real>(n, at, at));
   return norm < floor ? floor : norm;
@@ -29,7 +29,7 @@ template <class X, class Real, class M> struct CosineGrapRow {
 
   template <class Lanes> MOEBAL_FN void operator()(Lanes lanes, std::byte*, Index, Index t) const {
     Index const size = x.cols() / logits.cols();
-    Real const factor = row_length / length(lanes, x.row(t), x.cols(), floor);
+    Real const factor = row_length / token_length(lanes, x.row(t), x.cols(), floor);
     for (Index e = 0; e < logits.cols(); ++e) {
       Real const sum = chunk_sum<Real>(lanes, x.row(t) + e * size, size);
       lanes.once([=, out = &logits(t, e)] { *out = sum * factor; });
@@ -46,7 +46,7 @@ template <class X, class Real, class M> struct CosineGrapBackwardRow {
 
   template <class Lanes> MOEBAL_FN void operator()(Lanes lanes, std::byte*, Index, Index t) const {
     Index const experts = logits.cols(), size = x.cols() / experts;
-    Real const norm = length(lanes, x.row(t), x.cols(), floor);
+    Real const norm = token_length(lanes, x.row(t), x.cols(), floor);
     Real const *const z = logits.row(t), *const dz = d_logits.row(t);
     Real const pulled = lanes.template dot<Real>(
         experts, [=](auto e) { return load(dz, e); }, [=](auto e) { return load(z, e); });
