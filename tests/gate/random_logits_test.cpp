@@ -34,13 +34,13 @@ BOOST_AUTO_TEST_CASE(balanced_on_average_or_exactly) {
   for (std::int64_t c : counts({}, 4000, 8)) BOOST_TEST(std::abs(double(c) - 1500) < 150);
   for (Index experts : {3, 7, 60})
     for (Index tokens : {1, 50, 333}) {
-      auto const c = counts({.spread = Spread::RoundRobin, .top_k = 3}, tokens, experts);
+      auto const c = counts({.spread = ForcedBalance::RoundRobin, .top_k = 3}, tokens, experts);
       BOOST_TEST(*std::max_element(c.begin(), c.end()) - *std::min_element(c.begin(), c.end()) <= 1);
     }
 }
 
 BOOST_AUTO_TEST_CASE(cuts_and_threads_change_nothing) {
-  for (Spread spread : {Spread::Random, Spread::RoundRobin})
+  for (ForcedBalance spread : {ForcedBalance::Random, ForcedBalance::RoundRobin})
     for (auto const [T, E] : shapes) {
       Matrix<double> one(T, E), three(T, E), cut(T, E);
       RandomLogits policy{.spread = spread, .top_k = 2, .seed = 5};

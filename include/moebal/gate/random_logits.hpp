@@ -7,7 +7,7 @@
 namespace moebal {
 
 /// How forced balance spreads the tokens.
-enum class Spread {
+enum class ForcedBalance {
   Random,     // standard normal logits: balanced on average, as Megatron does it
   RoundRobin, // token t takes experts t K, t K + 1, ... modulo E: counts differ by 1 at most
 };
@@ -17,7 +17,7 @@ enum class Spread {
 /// over [T, E].
 struct RandomLogits {
   static constexpr bool causal = true;
-  Spread spread = Spread::Random;
+  ForcedBalance spread = ForcedBalance::Random;
   Index top_k = 1; // for RoundRobin: experts a token
   std::uint64_t seed = 0;
   Index first = 0; // the number of this call's first token in its step
@@ -31,7 +31,7 @@ template <class Real, class M> struct RandomLogitsRow {
   template <class Lanes> MOEBAL_FN void operator()(Lanes lanes, std::byte*, Index, Index t) const {
     Index const experts = logits.cols(), token = policy.first + t;
     Index const start = token % experts * (policy.top_k % experts) % experts;
-    bool const random = policy.spread == Spread::Random;
+    bool const random = policy.spread == ForcedBalance::Random;
     auto const seed = policy.seed;
     Real* const out = logits.row(t);
     lanes.each_one(experts, [=](Index e) {
