@@ -131,5 +131,9 @@ Mapping routing_mapping(std::string const& peer_and_function);
 Mapping loss_mapping(std::string const& peer_and_function);
 Mapping gating_mapping(std::string const& peer_and_function);
 Mapping plan_mapping(std::string const& peer_and_function);
+Mapping placement_mapping(std::string const& peer_and_function);
+Mapping batch_mapping(std::string const& peer_and_function);
+Mapping quantile_mapping(std::string const& peer_and_function);
+Mapping noisy_mapping(std::string const& peer_and_function);
 
 } // namespace golden

@@ -275,8 +275,6 @@ void torchtitan_bias(Case& c) {
     c.equal("tokens_per_expert_after (a closed step leaves no counts)", x, 0);
 }
 
-[[noreturn]] void later(Case&) { throw Skip{"comes with the issue on strategies"}; }
-
 } // namespace
 
 void megatron_router(Case& c);
@@ -295,16 +293,6 @@ Mapping loss_mapping(std::string const& key) {
       {"megatron.big_combined", megatron_big},
       {"torchtitan.update_expert_bias_hook", torchtitan_bias},
       {"tutel.gshard_loss", tutel_gshard_loss},
-      {"tutel.load_importance_loss", later},
-      {"vmoe.router_losses", later},
-      {"vmoe.expert_choice_einsum_dispatcher", later},
-      {"megatron.sinkhorn", later},
-      {"megatron.router_sinkhorn_load_balancing", later},
-      {"megatron.qb_dual_update", later},
-      {"te.qb_topk_score_function_pytorch", later},
-      {"eplb.balanced_packing", later},
-      {"eplb.rebalance_experts", later},
-      {"eplb.replicate_experts", later},
   };
   auto const found = mappings.find(key);
   return found == mappings.end() ? nullptr : found->second;

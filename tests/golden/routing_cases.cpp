@@ -2,9 +2,7 @@
 
 // Routing functions of the peers: which gate and selection each one is, and how its answer is compared.
 
-#include "checks.hpp"
-
-#include <functional>
+#include "routing.hpp"
 
 namespace golden {
 namespace {
@@ -39,17 +37,6 @@ void check_weights(Case& c, std::string const& what, Request const& r, Row const
 }
 
 // -------------------- comparison
-
-/// The names of a peer's outputs; "" where it has none.
-struct Outputs {
-  std::string dense = "dense_weights";                                     // [T, E]
-  std::string map = "map";                                                 // [T, E]
-  std::string ids{};                                                       // [T, K]
-  std::string weights{};                                                   // [T, K], in the order of ids
-  std::string gradient{};                                                  // [T, E] of sum(in_cotangent * dense)
-  bool raw_logits_as_weights = false;                                      // the peer returns the logits of the chosen
-  std::function<std::string(Row const& z, Ids const& contract_ids)> bug{}; // why a row follows the contract, or ""
-};
 
 /// Why a row is held against the contract and not against the peer; "" if it is not.
 std::string why_contract(Case const& c, Request const& r, std::size_t t, Outputs const& out) {
@@ -147,7 +134,7 @@ void check_gradient_row(Case& c, Request const& r, Answer const& a, Outputs cons
   c.close(what, had, contract, tolerance);
 }
 
-using MakeRequest = std::function<Request(Precision)>;
+} // namespace
 
 void check_routing(Case& c, MakeRequest const& make, Outputs const& out) {
   for (Precision const p : precisions) {
@@ -180,6 +167,8 @@ void check_routing(Case& c, MakeRequest const& make, Outputs const& out) {
     for (std::size_t t = 0; t < r.tokens(); ++t) check_gradient_row(c, r, a, out, p, t, d_weights.row(t), d.row(t));
   }
 }
+
+namespace {
 
 // -------------------- mappings
 
