@@ -39,9 +39,9 @@ void run(std::filesystem::path const& folder, Tally& tally) {
     golden::Case c(folder);
     std::string const key = c.peer() + "." + c.function();
     golden::Mapping mapping = nullptr;
-    for (auto const find : {golden::routing_mapping, golden::loss_mapping, golden::gating_mapping, golden::plan_mapping,
-                            golden::placement_mapping, golden::batch_mapping, golden::quantile_mapping,
-                            golden::noisy_mapping})
+    for (auto const find :
+         {golden::routing_mapping, golden::loss_mapping, golden::gating_mapping, golden::plan_mapping,
+          golden::placement_mapping, golden::batch_mapping, golden::quantile_mapping, golden::noisy_mapping})
       if (!mapping) mapping = find(key);
     if (!mapping) return skip(key + ": no mapping for this function");
     try {

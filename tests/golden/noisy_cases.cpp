@@ -2,8 +2,8 @@
 
 // Losses of noisy gates: importance and smooth load (Tutel, V-MoE).
 
-#include "losses.hpp"
 #include "checks.hpp"
+#include "losses.hpp"
 
 #include <moebal/backend/eigen.hpp>
 #include <moebal/balance/cv_squared.hpp>
@@ -45,24 +45,26 @@ LoadLoss load_loss_as(Matrix const& clean, Matrix const& noisy, std::size_t top_
   r.loss = moebal::cv_squared<double>(values, variance, epsilon, moebal::VectorView<double>(slopes));
   std::vector<Real> const d_load(slopes.begin(), slopes.end());
   std::vector<Real> d_z(z.size(), 0), d_h(z.size(), 0);
-  moebal::load_backward_into(exec, policy, noise, z_view, {}, h_view, {}, d_load,
-                             moebal::NoisyLoadGradient<Real>{.d_clean = {d_z.data(), T, E},
-                                                             .d_noisy = {d_h.data(), T, E}},
-                             moebal::WorkspaceView<>(workspace));
+  moebal::load_backward_into(
+      exec, policy, noise, z_view, {}, h_view, {}, d_load,
+      moebal::NoisyLoadGradient<Real>{.d_clean = {d_z.data(), T, E}, .d_noisy = {d_h.data(), T, E}},
+      moebal::WorkspaceView<>(workspace));
   r.d_clean = Matrix(d_z.data(), clean.rows, clean.cols);
   r.d_noisy = Matrix(d_h.data(), clean.rows, clean.cols);
   return r;
 }
 LoadLoss load_loss(Precision p, Matrix const& clean, Matrix const& noisy, std::size_t top_k, double deviation,
                    Variance variance, double epsilon) {
-  return with_real(p, [&](auto real) {
-    return load_loss_as<decltype(real)>(clean, noisy, top_k, deviation, variance, epsilon);
-  });
+  return with_real(
+      p, [&](auto real) { return load_loss_as<decltype(real)>(clean, noisy, top_k, deviation, variance, epsilon); });
 }
 
+char const* const peer_is_nan = "a NaN stays in its row, and a loss is 0 where it would be 0 / 0 (the peer's is NaN)";
+
 template <class Rule> Terms terms_of(Precision p, Rule rule, std::size_t top_k, Answer const& a) {
-  return with_real(
-      p, [&](auto real) { return balance_step<decltype(real)>(moebal::MicroBatch<>{}, rule, top_k, {a.load}).front(); });
+  return with_real(p, [&](auto real) {
+    return balance_step<decltype(real)>(moebal::MicroBatch<>{}, rule, top_k, {a.load}).front();
+  });
 }
 
 Matrix noisy_logits(Case const& c, Precision p) {
@@ -128,14 +130,19 @@ void tutel_load_importance(Case& c) {
       }
       continue;
     }
+    if (std::isnan(c.output("loss", p)[0])) {
+      c.by_contract(peer_is_nan);
+      c.need(std::isfinite(loss), at + " loss", "a finite number", "another");
+      c.output("grad_logits", p);
+      continue;
+    }
     c.by_contract("the peer compares probabilities with a logit; composed here of the same parts");
     c.close(at + " loss", loss, c.output("loss", p)[0], of_loss(c.tolerance("loss", p), p, noise, r.logits));
     // Both reach the logits through the probabilities, token by token; the threshold is a logit itself.
     r.segments = one_token_segments(r.tokens());
     Matrix slopes(r.tokens(), r.experts());
     for (std::size_t t = 0; t < r.tokens(); ++t)
-      for (std::size_t e = 0; e < r.experts(); ++e)
-        slopes(t, e) = importance.slopes(0, e) + load.d_clean(t, e) / 2;
+      for (std::size_t e = 0; e < r.experts(); ++e) slopes(t, e) = importance.slopes(0, e) + load.d_clean(t, e) / 2;
     Matrix d = backward(r, p, a.ids, {}, slopes);
     for (std::size_t i = 0; i < d.data.size(); ++i) d.data[i] += load.d_noisy.data[i] / 2;
     Tolerance tolerance = of_loss(c.tolerance("grad_logits", p), p, noise, r.logits);
@@ -152,22 +159,19 @@ void vmoe_losses(Case& c) {
     Request noisy = clean;
     noisy.logits = noisy_logits(c, p);
     double const deviation = c.number("noise_std") * double(clean.experts());
-    auto const tolerance = [&](char const* output) {
-      return of_loss(c.tolerance(output, p), p, deviation, clean.logits);
-    };
     Terms const gshard = terms_of(p, moebal::SwitchLoss<moebal::Choices::First>{.coefficient = 1}, K, route(noisy, p));
     Terms const importance = terms_of(p, moebal::ImportanceLoss{.coefficient = 1}, K, route(clean, p));
     LoadLoss const load = load_loss(p, clean.logits, noisy.logits, K, deviation, Variance::Population, 0);
-    if (c.raises() || any_nan(clean.logits.data)) {
-      c.by_contract("the peer throws, or its losses are NaN");
-      c.need(std::isfinite(gshard.loss + importance.loss + load.loss), at + " losses", "finite numbers", "others");
-      if (!c.raises())
-        for (char const* name : {"gshard_loss", "importance_loss", "load_loss"}) c.output(name, p);
-      continue;
-    }
-    c.close(at + " gshard_loss", gshard.loss, c.output("gshard_loss", p)[0], tolerance("gshard_loss"));
-    c.close(at + " importance_loss", importance.loss, c.output("importance_loss", p)[0], tolerance("importance_loss"));
-    c.close(at + " load_loss", load.loss, c.output("load_loss", p)[0], tolerance("load_loss"));
+    auto const compare = [&](char const* output, double loss) {
+      double const needed = c.raises() ? NAN : c.output(output, p)[0];
+      if (!std::isnan(needed))
+        return c.close(at + " " + output, loss, needed, of_loss(c.tolerance(output, p), p, deviation, clean.logits));
+      c.by_contract(c.raises() ? "the peer throws" : peer_is_nan);
+      c.need(std::isfinite(loss), at + " " + output, "a finite number", "another");
+    };
+    compare("gshard_loss", gshard.loss);
+    compare("importance_loss", importance.loss);
+    compare("load_loss", load.loss);
   }
 }
 

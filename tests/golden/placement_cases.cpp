@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-// Expert placement (EPLB). The peer computes in fp32 whatever it is given, so there is one run. Where equal loads decide,
-// its sort may put them in any order: then ids are held against the contract (the lower index, everywhere), and the
-// heaviest rank against the peer's.
+// Expert placement (EPLB). The peer computes in fp32 whatever it is given, so there is one run. Where equal loads
+// decide, its sort may put them in any order: then ids are held against the contract (the lower index, everywhere), and
+// the heaviest rank against the peer's.
 
 #include "checks.hpp"
 
@@ -93,8 +93,7 @@ Layer placed(Floats const& loads, moebal::PlacementShape shape) {
     Indices experts(per_node);
     for (std::size_t g = 0; g < groups.size(); ++g)
       if (node_of.pack[g] == node)
-        for (std::size_t i = 0; i < size; ++i)
-          experts[std::size_t(node_of.place[g]) * size + i] = Index(g * size + i);
+        for (std::size_t i = 0; i < size; ++i) experts[std::size_t(node_of.place[g]) * size + i] = Index(g * size + i);
     Floats mine;
     for (Index const e : experts) mine.push_back(loads[std::size_t(e)]);
     Copies const c = copies(mine, shape.replicas / shape.nodes);
@@ -201,6 +200,33 @@ Row slots_of(moebal::Placement const& placement, Index layer, std::size_t width)
   return all;
 }
 
+/// The slots of each expert in rising order.
+Row sorted(Row slots, std::size_t width) {
+  for (auto expert = slots.begin(); expert != slots.end(); expert += long(width))
+    std::sort(expert, expert + long(width));
+  return slots;
+}
+
+/// Another placement is as good as ours where its tables agree with each other: counts and slots follow from the
+/// experts of the slots, and so do the loads of the ranks.
+void check_peer_tables(Case& c, std::string const& at, Row const& loads, Row const& experts, Row const& counts,
+                       Row const& sorted_slots, Row const& ranks, Tolerance tolerance) {
+  std::size_t const E = loads.size(), width = sorted_slots.size() / E;
+  Row needed_counts(E, 0), slots(sorted_slots.size(), -1), needed_ranks(ranks.size(), 0);
+  for (std::size_t p = 0; p < experts.size(); ++p) {
+    auto const e = std::size_t(experts[p]);
+    auto const copy = std::size_t(needed_counts.at(e)++);
+    if (copy < width) slots[e * width + copy] = double(p);
+  }
+  for (std::size_t p = 0; p < experts.size(); ++p) {
+    auto const e = std::size_t(experts[p]);
+    needed_ranks[p / (experts.size() / ranks.size())] += loads[e] / needed_counts[e];
+  }
+  c.close(at + " logcnt of the peer's phy2log", counts, needed_counts, {});
+  c.close(at + " log2phy of the peer's phy2log", sorted_slots, sorted(slots, width), {});
+  c.close(at + " derived_gpu_load of the peer's phy2log", ranks, needed_ranks, tolerance);
+}
+
 void eplb_rebalance(Case& c) {
   Matrix const weights = c.matrix("in_weight");
   Floats const loads = floats_of(weights.data);
@@ -233,26 +259,22 @@ void eplb_rebalance(Case& c) {
     Row const peer_ranks = output_row(c, "derived_gpu_load", l), peer_experts = output_row(c, "phy2log", l),
               peer_counts = output_row(c, "logcnt", l);
     Tolerance const tolerance = c.tolerance("derived_gpu_load", Precision::Single);
+    Row const peer(peer_slots.values.begin() + long(l * weights.cols * width),
+                   peer_slots.values.begin() + long((l + 1) * weights.cols * width));
     if (needed.tied && experts != peer_experts) {
       c.by_contract(equal_loads);
       c.close(at + " heaviest rank", *std::max_element(ranks.begin(), ranks.end()),
               *std::max_element(peer_ranks.begin(), peer_ranks.end()), tolerance);
+      check_peer_tables(c, at, weights.row(l), peer_experts, peer_counts, sorted(peer, width), peer_ranks, tolerance);
       continue;
     }
     c.close(at + " phy2log", experts, peer_experts, {});
     c.close(at + " logcnt", counts, peer_counts, {});
     c.close(at + " derived_gpu_load", ranks, peer_ranks, tolerance);
     // Copies of one expert have equal loads, so which of them is where is open in the peer: as sets.
-    auto const sorted = [&](Row row) {
-      for (auto at_expert = row.begin(); at_expert != row.end(); at_expert += long(width))
-        std::sort(at_expert, at_expert + long(width));
-      return row;
-    };
-    Row const peer(peer_slots.values.begin() + long(l * weights.cols * width),
-                   peer_slots.values.begin() + long((l + 1) * weights.cols * width));
     Row const had = slots_of(placement, Index(l), width);
     if (had != peer) c.by_contract("which copy of an expert is in which of its slots: the first is the first");
-    c.close(at + " log2phy", sorted(had), sorted(peer), {});
+    c.close(at + " log2phy", sorted(had, width), sorted(peer, width), {});
   }
 }
 

@@ -81,8 +81,9 @@ void megatron_qb(Case& c) {
   Request r{.top_k = K, .logits = scores};
   for (double b : beta) r.bias.push_back(-b);
   if (c.raises())
-    c.by_contract(K >= E ? "K = E moves nothing (the peer throws)" : "a share of tokens that is no integer is rounded "
-                                                                     "down (the peer throws)");
+    c.by_contract(K >= E ? "K = E moves nothing (the peer throws)"
+                         : "a share of tokens that is no integer is rounded "
+                           "down (the peer throws)");
   bool const nan = any_nan(scores.data) || any_nan(beta);
   if (nan) c.by_contract("NaN ranks last (the peer ranks it first)");
   for (Precision const p : precisions) {
@@ -146,9 +147,9 @@ template <class Real> Matrix margin_bins(Request r) {
     constexpr int K = decltype(constant)::value;
     moebal::Router<moebal::TopK<K>, moebal::Sigmoid> const router{};
     detail::Inputs<Real> const in(r);
-    auto const load = router.template route_with<moebal::stats::List<MarginsInBounds>>(moebal::EigenExec{}, in.matrix,
-                                                                                       in.options)
-                          .second;
+    auto const load =
+        router.template route_with<moebal::stats::List<MarginsInBounds>>(moebal::EigenExec{}, in.matrix, in.options)
+            .second;
     Matrix bins(r.tokens(), r.experts(), -1);
     for (std::size_t t = 0; t < r.tokens(); ++t) {
       auto const counts = load.template get<MarginsInBounds>(Index(t));
