@@ -43,7 +43,7 @@ inline std::string docs_text() {
   }
   text += "\nNot in the table:\n\n| strategy | why | source |\n|---|---|---|\n";
   for (Absent const& a : absent()) text += "| " + cell(a.title) + " | " + cell(a.reason) + " | " + a.source + " |\n";
-  return text;
+  return text + "\n<!-- SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception -->\n";
 }
 
 } // namespace lab

@@ -47,7 +47,7 @@ void describe(CLI::App& app, Options& o) {
   app.add_option("--record", o.record, "Write the logits that the first strategy routes by to a trace");
   app.add_option("--record-type", o.type, "f32, bf16 or f16")->capture_default_str()->check(CLI::IsMember({"f32", "bf16", "f16"}));
   app.add_option("--coefficient", o.setting.coefficient, "Of the losses")->capture_default_str()->check(CLI::NonNegativeNumber);
-  app.add_option("--rate", o.setting.rate, "First rate of a bias, falling in a line to 0; 0: 2 / steps")->check(CLI::NonNegativeNumber);
+  app.add_option("--rate", o.setting.rate, "First rate of a bias, falling in a line to 0 unless the skew drifts; 0: 2 / steps")->check(CLI::NonNegativeNumber);
   app.add_option("--anchor", o.setting.anchor, "How strongly routers are drawn to where they started, beside a loss")
       ->capture_default_str()->check(CLI::NonNegativeNumber);
   app.add_option("--capacity", o.setting.capacity, "Capacity factor, for the drop rate")->capture_default_str()->check(CLI::PositiveNumber);

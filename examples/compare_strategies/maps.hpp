@@ -3,6 +3,7 @@
 
 // How tokens x [T, D] become logits [T, E]: the library's logit maps, each with the parameters that it learns, in one vector.
 //   parameters(E, D)   how many;   start(...)   fills them;   forward / backward   as in gate/map.hpp, gradients overwritten
+// It says whether it adds a loss of its own (has_loss). reference(...), where there is one, gives its logits without noise.
 // A map that also works on given logits (a trace, a model that has its own product) has over(...).
 
 #include <moebal/backend/eigen.hpp>
@@ -38,7 +39,7 @@ inline void draw_normal(std::uint64_t seed, double deviation, std::span<float> n
 
 /// z = W x.
 struct LinearMap {
-  static constexpr bool causal = true;
+  static constexpr bool causal = true, has_loss = false;
   static constexpr char const* name = "z = W x";
   moebal::EigenExec exec{};
 
@@ -75,6 +76,7 @@ private:
 
 /// H = W x + noise, and the loss CV^2 of the smooth load. Noise: moebal::LearnedNoise (its logits stay at their start, 0) or FixedNoise.
 template <class Noise, moebal::LoadThreshold threshold, int top_k> struct NoisyMap : LinearMap {
+  static constexpr bool has_loss = true;
   static constexpr char const* name = "H = z + noise";
   double load_coefficient = 1e-2;
 
@@ -84,6 +86,7 @@ template <class Noise, moebal::LoadThreshold threshold, int top_k> struct NoisyM
     LinearMap::forward(x, seed, p, clean);
     over(seed, clean, z);
   }
+  void reference(In x, Numbers const& p, Out z) const { LinearMap::forward(x, 0, p, z); }
   /// The noise alone, over given logits.
   void over(std::uint64_t seed, In clean, Out z) {
     moebal::logits_into(exec, noise(seed), clean, noise_logits(clean), z);
@@ -127,6 +130,7 @@ private:
 
 /// W x with rows that are kept apart (SimBal).
 struct OrthogonalMap : LinearMap {
+  static constexpr bool has_loss = true;
   static constexpr char const* name = "z = W x, c |W W^T - I|";
   double coefficient = 1e-3;
   void backward(In x, std::uint64_t seed, Numbers const& p, In z, Out d_z, Numbers& d_p) {
@@ -142,6 +146,7 @@ private:
 };
 /// W x and a loss on the entropy of each token.
 struct EntropyMap : LinearMap {
+  static constexpr bool has_loss = true;
   static constexpr char const* name = "z = W x, c sum H_t / T";
   float coefficient = 1e-4f;
   void backward(In x, std::uint64_t seed, Numbers const& p, In z, Out d_z, Numbers& d_p) {
@@ -152,7 +157,7 @@ struct EntropyMap : LinearMap {
 
 /// z_e = cos(x, v_e) / temperature, without the projection to fewer dimensions.
 struct CosineMap {
-  static constexpr bool causal = true;
+  static constexpr bool causal = true, has_loss = false;
   static constexpr char const* name = "z = cos(x, v) / 0.3";
   moebal::EigenExec exec{};
   moebal::Cosine cosine{.temperature = 0.3f};
@@ -176,7 +181,7 @@ private:
 
 /// The mean of each of E chunks of x. Nothing to learn.
 struct GrapMap {
-  static constexpr bool causal = true;
+  static constexpr bool causal = true, has_loss = false;
   static constexpr char const* name = "z = GrAP(x)";
   moebal::EigenExec exec{};
   Index parameters(Index, Index) const { return 0; }
@@ -191,12 +196,14 @@ struct CosineGrapMap : GrapMap {
   void forward(In x, std::uint64_t, Numbers const&, Out z) const { moebal::logits_into(exec, moebal::CosineGrAP{}, x, z); }
 };
 
-/// Logits from nowhere.
-struct RandomMap : GrapMap {
+/// Logits from nowhere: neither the router nor the skew is heard.
+struct RandomMap : LinearMap {
+  static constexpr bool deaf = true;
   static constexpr char const* name = "z random";
   void forward(In, std::uint64_t seed, Numbers const&, Out z) const {
     moebal::logits_into(exec, moebal::RandomLogits{.seed = seed}, z);
   }
+  void reference(In x, Numbers const& p, Out z) const { LinearMap::forward(x, 0, p, z); }
   void over(std::uint64_t seed, In, Out z) const { forward({}, seed, {}, z); }
 };
 

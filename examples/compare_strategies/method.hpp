@@ -72,7 +72,7 @@ inline constexpr Index domains = 4;
 /// Whose pairs compete for the slots of an expert.
 enum class CapacityOf { MicroBatch, AllRanks };
 
-template <class Selection, class Gate, class Rules = Balance<>, class Map = LinearMap, class Drop = moebal::DropByPosition<>>
+template <class Selection, class Gate, class Rules = Balance<>, class Map = LinearMap, class Drop = moebal::DropByPosition<moebal::ChoiceOrder::Equal>>
 struct Recipe {
   Selection select{};
   Gate gate{};
@@ -163,6 +163,7 @@ Facts facts_of(Recipe<Selection, Gate, Rules, Map, Drop> const* = nullptr) {
   f.causal_drop = Drop::causal;
   f.on_given_logits = std::same_as<Map, LinearMap> || requires(Map map, In z, Out out) { map.over(std::uint64_t(), z, out); };
   f.logits = Map::name;
+  f.has_loss = Map::has_loss;
   detail::tell(Rules{}, f);
   if (f.reads.empty()) f.reads = "-";
   if (f.scope.empty()) f.scope = "-";
@@ -185,6 +186,9 @@ public:
   /// Logits of tokens x, and what comes back to the parameters (overwritten). d_z may be written.
   virtual void forward(In x, std::uint64_t seed, Numbers const& parameters, Out z) = 0;
   virtual void backward_map(In x, std::uint64_t seed, Numbers const& parameters, In z, Out d_z, Numbers& d_parameters) = 0;
+  /// The logits without noise.
+  virtual void reference(In x, std::uint64_t seed, Numbers const& parameters, Out z) = 0;
+  virtual bool deaf() const = 0; // to offsets of the logits
   /// What the map makes of given logits, in place.
   virtual void over(std::uint64_t seed, Out z) = 0;
 
@@ -220,7 +224,7 @@ public:
   Index choices() const override { return plan_.choices; }
   Index computing() const override { return plan_.computing > 0 ? plan_.computing : make_.experts; }
   Tags tags() const override { return plan_.tags; }
-  bool learns() const override { return Balancer::has_loss || !std::same_as<Map, LinearMap>; }
+  bool learns() const override { return Balancer::has_loss || Map::has_loss; }
   Comm const& comm() const override { return comm_; }
 
   Index parameters(Index width) const override { return plan_.map.parameters(make_.experts, width); }
@@ -229,6 +233,13 @@ public:
   void backward_map(In x, std::uint64_t seed, Numbers const& p, In z, Out d_z, Numbers& d_p) override {
     plan_.map.backward(x, seed, p, z, d_z, d_p);
   }
+  void reference(In x, std::uint64_t seed, Numbers const& p, Out z) override {
+    if constexpr (requires { plan_.map.reference(x, p, z); })
+      plan_.map.reference(x, p, z);
+    else
+      plan_.map.forward(x, seed, p, z);
+  }
+  bool deaf() const override { return requires { Map::deaf; }; }
   void over(std::uint64_t seed, Out z) override {
     if constexpr (requires(Map map) { map.over(seed, z, z); }) plan_.map.over(seed, z, z);
   }

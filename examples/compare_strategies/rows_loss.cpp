@@ -66,7 +66,8 @@ std::vector<Row> loss_rows() {
            "https://arxiv.org/abs/2006.16668"},
           [](Make const& m) {
             return Recipe{.select = SecondExpert{}, .gate = over_chosen,
-                          .balance = balance(at(MicroBatch<>{}, SwitchLoss<Choices::First>{.coefficient = m.coefficient}))};
+                          .balance = balance(at(MicroBatch<>{}, SwitchLoss<Choices::First>{.coefficient = m.coefficient})),
+                          .drop = DropByPosition<>{}};
           }),
       row({"st_moe", "ST-MoE z-loss", "top-K", "softmax", "c E sum_e c_e / (K T) P_e + 1e-3 mean lse^2",
            "https://arxiv.org/abs/2202.08906"},
@@ -87,7 +88,7 @@ std::vector<Row> loss_rows() {
           [](Make const& m) {
             return Recipe{.select = TopK<2>{}, .gate = over_chosen,
                           .balance = balance(at(GlobalBatch<>{}, SwitchLoss<>{.coefficient = m.coefficient})),
-                          .capacity_of = CapacityOf::AllRanks};
+                          .drop = DropByPosition<>{}, .capacity_of = CapacityOf::AllRanks};
           }),
       row({"noisy_top_k", "Noisy top-K", "top-K of noisy logits", "softmax of the kept", "c CV^2(sum_t p_te) + c CV^2(smooth load)",
            "https://arxiv.org/abs/1701.06538"},

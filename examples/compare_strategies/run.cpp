@@ -59,14 +59,16 @@ namespace {
 /// Adam (Kingma, Ba 2014).
 class Adam {
 public:
-  void step(Numbers const& gradient, double rate, Numbers& weights) {
+  /// The last `offsets` weights move five times as fast.
+  void step(Numbers const& gradient, double rate, std::size_t offsets, Numbers& weights) {
     first_.resize(weights.size()), second_.resize(weights.size());
     ++n_;
     double const m_scale = rate / (1 - std::pow(0.9, n_)), v_scale = 1 / (1 - std::pow(0.98, n_));
     for (std::size_t i = 0; i < weights.size(); ++i) {
       first_[i] = 0.9f * first_[i] + 0.1f * gradient[i];
       second_[i] = 0.98f * second_[i] + 0.02f * gradient[i] * gradient[i];
-      weights[i] -= float(m_scale * double(first_[i]) / (std::sqrt(v_scale * double(second_[i])) + 1e-8));
+      double const faster = i + offsets >= weights.size() ? 5 : 1;
+      weights[i] -= float(faster * m_scale * double(first_[i]) / (std::sqrt(v_scale * double(second_[i])) + 1e-8));
     }
   }
 
@@ -125,7 +127,7 @@ public:
     bool const learns = method_->learns();
     for (Index g = 0; g < all; ++g) {
       Batch& b = batches_[std::size_t(g)];
-      prepare(step, g, weights_, b.logits, b);
+      prepare(step, g, weights_, Noise::Drawn, b.logits, b);
       if (record_) write(step, g, b);
       {
         train::Measured const measured(seconds_);
@@ -137,14 +139,16 @@ public:
     }
     if (learns && method_->two_passes())
       for (Index g = 0; g < all; ++g) learn(step, g, batches_[std::size_t(g)]);
-    double const left = double(source_.steps() - step) / double(source_.steps());
+    // Rates fall in a line, so that what can settle does; not where the skew goes on moving.
+    bool const settles = source_.inputs() && source_.inputs()->shape().skew != Skew::Drift;
+    double const left = settles ? double(source_.steps() - step) / double(source_.steps()) : 1;
     {
       train::Measured const measured(seconds_);
       method_->end_step(float(left));
     }
     if (learns) {
       comm_.all_reduce_sum(gradient_); // the mean over ranks is the gradient; Adam does not see the factor
-      adam_.step(gradient_, 10.0 / double(source_.steps()) * left, weights_);
+      adam_.step(gradient_, 2.0 / double(source_.steps()) * left, std::size_t(source_.experts()), weights_);
     }
     tally.micro /= double(all);
     return tally;
@@ -172,14 +176,18 @@ private:
     return moebal::random::bits(seed_, std::uint64_t((step * comm_.size() + comm_.rank()) * source_.micro_batches() + g));
   }
 
+  enum class Noise { Drawn, None };
   /// Logits by the given weights: the map's, then an offset an expert.
-  void prepare(Index step, Index g, Numbers const& weights, Numbers& logits, Batch& b) {
+  void prepare(Index step, Index g, Numbers const& weights, Noise noise, Numbers& logits, Batch& b) {
     Index const experts = source_.experts(), rank = comm_.rank();
     if (Inputs const* in = source_.inputs()) {
       In const x = in->x(step, rank, g);
       b.tokens = x.rows();
       logits.resize(std::size_t(b.tokens * experts));
-      method_->forward(x, draw(step, g), weights, {logits.data(), b.tokens, experts});
+      if (noise == Noise::Drawn)
+        method_->forward(x, draw(step, g), weights, {logits.data(), b.tokens, experts});
+      else
+        method_->reference(x, draw(step, g), weights, {logits.data(), b.tokens, experts});
       auto const clusters = in->clusters(step, rank, g);
       b.tags.assign(clusters.begin(), clusters.end());
       for (Index& tag : b.tags)
@@ -188,11 +196,12 @@ private:
       auto const& recorded = source_.batch(step, rank, g);
       b.tokens = recorded.tokens;
       logits = recorded.logits;
-      method_->over(draw(step, g), {logits.data(), b.tokens, experts});
+      if (noise == Noise::Drawn) method_->over(draw(step, g), {logits.data(), b.tokens, experts});
       b.tags.assign(recorded.tags.begin(), recorded.tags.end());
       for (Index& tag : b.tags)
         if (method_->tags() == Tags::Domain) tag = tag < 0 ? -1 : tag % domains;
     }
+    if (noise == Noise::Drawn && method_->deaf()) return;
     float const* const bias = weights.data() + weights.size() - std::size_t(experts);
     for (Index t = 0; t < b.tokens; ++t)
       for (Index e = 0; e < experts; ++e)
@@ -208,7 +217,7 @@ private:
       method_->backward(g, view(b), tags(b), routed(b).ids, MatrixView<float const>{}, d);
     }
     Batch scratch; // where the router started
-    prepare(step, g, start_, reference_, scratch);
+    prepare(step, g, start_, Noise::None, reference_, scratch);
     float const pull = float(setting_.anchor / double(std::max<Index>(1, b.tokens * source_.micro_batches())));
     Numbers p(static_cast<std::size_t>(experts)), q(p.size());
     for (Index t = 0; t < b.tokens; ++t) {
@@ -246,7 +255,7 @@ private:
     }
     if (!judge) return;
     Batch scratch;
-    prepare(step, g, start_, reference_, scratch);
+    prepare(step, g, start_, Noise::None, reference_, scratch);
     Numbers p(static_cast<std::size_t>(experts));
     std::vector<Index> order(p.size());
     std::vector<Index> place(p.size());

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# Smoke tests of the lab; and docs/strategies.md must be what it prints.
+set(lab_out ${CMAKE_CURRENT_BINARY_DIR}/compare_strategies_test)
+add_test(NAME examples.compare_strategies_list COMMAND compare_strategies --list)
+set_tests_properties(examples.compare_strategies_list PROPERTIES LABELS examples PASS_REGULAR_EXPRESSION "none_softmax.*loss_free.*swipe")
+add_test(NAME examples.compare_strategies_quick
+  COMMAND compare_strategies --quick --json ${lab_out}/quick.json --report ${lab_out} --record ${lab_out}.trace)
+set_tests_properties(examples.compare_strategies_quick PROPERTIES LABELS examples TIMEOUT 300 FIXTURES_SETUP compare_strategies_trace)
+add_test(NAME examples.compare_strategies_results
+  COMMAND ${CMAKE_COMMAND} -D json=${lab_out}/quick.json -P ${CMAKE_CURRENT_LIST_DIR}/check_results.cmake)
+add_test(NAME examples.compare_strategies_trace
+  COMMAND compare_strategies --trace ${lab_out}.trace --strategies none_softmax,loss_free,loss_micro,quantile,hash_balanced,locmoe
+    --json ${lab_out}/trace.json --report "")
+add_test(NAME examples.compare_strategies_unknown COMMAND compare_strategies --strategies nothing_of_this_name)
+set_tests_properties(examples.compare_strategies_results examples.compare_strategies_trace PROPERTIES LABELS examples TIMEOUT 300
+  FIXTURES_REQUIRED compare_strategies_trace)
+set_tests_properties(examples.compare_strategies_trace PROPERTIES PASS_REGULAR_EXPRESSION "locmoe: needs the tokens")
+set_tests_properties(examples.compare_strategies_unknown PROPERTIES LABELS examples
+  PASS_REGULAR_EXPRESSION "there is no strategy 'nothing_of_this_name': --list names them")
+add_test(NAME docs.strategies COMMAND ${CMAKE_COMMAND} -D program=$<TARGET_FILE:compare_strategies> -D arguments=--docs
+  -D expected=${PROJECT_SOURCE_DIR}/docs/strategies.md -P ${CMAKE_CURRENT_LIST_DIR}/../compare.cmake)
+set_tests_properties(docs.strategies PROPERTIES LABELS "docs;examples")
