@@ -24,6 +24,13 @@ inline void* counted_new(std::size_t bytes, std::size_t alignment) {
   if (p == nullptr) throw std::bad_alloc();
   return p;
 }
+inline void* counted_new_or_null(std::size_t bytes, std::size_t alignment) noexcept {
+  try {
+    return counted_new(bytes, alignment);
+  } catch (std::bad_alloc const&) {
+    return nullptr;
+  }
+}
 } // namespace moebal_test
 
 [[gnu::noinline]] void* operator new(std::size_t n) { return moebal_test::counted_new(n, alignof(std::max_align_t)); }
@@ -33,6 +40,19 @@ inline void* counted_new(std::size_t bytes, std::size_t alignment) {
 }
 [[gnu::noinline]] void* operator new[](std::size_t n, std::align_val_t a) {
   return moebal_test::counted_new(n, std::size_t(a));
+}
+// All forms, for a sanitizer brings its own of those that are left out, and minds that their memory goes to free.
+[[gnu::noinline]] void* operator new(std::size_t n, std::nothrow_t const&) noexcept {
+  return moebal_test::counted_new_or_null(n, alignof(std::max_align_t));
+}
+[[gnu::noinline]] void* operator new[](std::size_t n, std::nothrow_t const&) noexcept {
+  return moebal_test::counted_new_or_null(n, alignof(std::max_align_t));
+}
+[[gnu::noinline]] void* operator new(std::size_t n, std::align_val_t a, std::nothrow_t const&) noexcept {
+  return moebal_test::counted_new_or_null(n, std::size_t(a));
+}
+[[gnu::noinline]] void* operator new[](std::size_t n, std::align_val_t a, std::nothrow_t const&) noexcept {
+  return moebal_test::counted_new_or_null(n, std::size_t(a));
 }
 [[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
 [[gnu::noinline]] void operator delete[](void* p) noexcept { std::free(p); }
