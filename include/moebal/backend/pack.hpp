@@ -2,7 +2,7 @@
 #pragma once
 
 // SIMD lanes for the CPU: a pack of consecutive fp32 elements over the compilers' vector types, with an explicit fused
-// multiply-add (the compilers' own contraction is not to be relied on). Decision and measurements: docs/decisions/0003-packs.md.
+// multiply-add (the compilers' own contraction is not to be relied on). Decision: docs/decisions/0003-packs.md.
 
 #include "../core/lanes.hpp"
 
