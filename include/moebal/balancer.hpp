@@ -6,6 +6,7 @@
 #include "balance/balancers.hpp"
 #include "balance/linear.hpp"
 #include "balance/loss_free_bias.hpp"
+#include "balance/move_bias.hpp"
 #include "balance/rules.hpp"
 #include "balance/scope.hpp"
 #include "balance/state.hpp"
@@ -62,12 +63,13 @@ public:
   using real = Real;
   static constexpr bool has_loss = Traits::has_loss, has_bias = Traits::has_bias;
   static constexpr BiasBy bias_by = Traits::bias_by; // for RowOptions
+  static constexpr Index token_classes = Traits::token_classes;
 
   /// shape: E >= 1 and 1 <= K <= E. The last argument, std::type_identity<double>{}, is for routers that compute in
   /// double.
   Balancer(Scope, Rule rule, BalancerShape shape, Comm comm = Comm{}, std::type_identity<Real> = {})
       : rules_(rule), shape_(checked(shape)), comm_(std::move(comm)), step_(shape.experts),
-        bias_(has_bias ? std::size_t(shape.experts) : 0, bias_by == BiasBy::Scaling ? 1.0f : 0.0f),
+        bias_(has_bias ? std::size_t(token_classes * shape.experts) : 0, bias_by == BiasBy::Scaling ? 1.0f : 0.0f),
         moved_(bias_.size()) {
     start_rules();
   }
@@ -171,9 +173,10 @@ public:
     step_.close();
   }
 
-  /// The selection bias [E], fp32; empty without a bias rule. The view stays valid and shows the bias as it moves.
+  /// The selection bias [E], fp32, or [C, E] where a rule keeps one for each class of tokens; empty without a bias
+  /// rule. The view stays valid and shows the bias as it moves.
   VectorView<float const> bias() const { return bias_; }
-  /// Starts from a given bias [E], e.g. of a published model; equal on all ranks. Not in an open step.
+  /// Starts from a given bias, of the size of bias(), e.g. of a published model; equal on all ranks. Not in an open step.
   void set_bias(VectorView<float const> bias) {
     require_closed("set_bias");
     require_equal("set_bias: experts", Index(bias_.size()), bias.size());
@@ -250,17 +253,9 @@ private:
               [&]<class R>(R const& rule, detail::window_of<R> const& narrow, float* state) {
                 if constexpr (stateful_rule<R>)
                   rule.advance(narrow, VectorView<float>(state, detail::state_size_of<R>(shape_.experts)));
-                if constexpr (move_rule<R>) {
-                  rule.move(narrow, VectorView<float const>(bias_), VectorView<float>(moved_));
-                  for (std::size_t e = 0; e < bias_.size(); ++e)
-                    bias_[e] = rate_scale == 1 ? moved_[e] : std::fma(rate_scale, moved_[e] - bias_[e], bias_[e]);
-                } else if constexpr (step_rule<R>) {
-                  double sum = 0;
-                  for (Index e = 0; e < shape_.experts; ++e) sum += moved_[std::size_t(e)] = rule.step(narrow, e);
-                  bool const centre = detail::centring_of(rule) == Centring::Mean;
-                  float const mean = centre ? float(sum / double(shape_.experts)) : 0;
-                  for (std::size_t e = 0; e < bias_.size(); ++e)
-                    bias_[e] = std::fma(rate_scale, moved_[e] - mean, bias_[e]);
+                if constexpr (bias_rule<R>) {
+                  detail::move_bias(rule, narrow, rate_scale, bias_, moved_);
+                  std::copy(moved_.begin(), moved_.end(), bias_.begin());
                 }
               });
   }
@@ -280,8 +275,8 @@ private:
   [[no_unique_address]] Comm comm_;
   Record step_;
   detail::TermsBuffer<Real> terms_;
-  std::vector<float> bias_;   // [E] or empty
-  std::vector<float> moved_;  // [E] or empty: what one rule answered
+  std::vector<float> bias_;   // [C, E] or empty
+  std::vector<float> moved_;  // [C, E] or empty: what one rule answered
   std::vector<float> states_; // of the stateful rules, in order
   std::int64_t steps_ = 0;
 };

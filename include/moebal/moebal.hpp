@@ -6,6 +6,7 @@
 
 #include "backend/eigen.hpp"
 #include "balance/balancers.hpp"
+#include "balance/by_token_class.hpp"
 #include "balance/communication_loss.hpp"
 #include "balance/cv_squared.hpp"
 #include "balance/device_loss.hpp"

@@ -169,8 +169,7 @@ private:
               WorkspaceView<Memory>& workspace) const {
     MatrixView<Real, Memory> const scores(workspace.template take<Real>(x.rows() * x.cols()), x.rows(), x.cols());
     exec.for_rows(x.rows(), 0, workspace,
-                  detail::ScoreRow<Selection::input, gate::rows_of_t<Gate>, Logit, Memory>{gate::rows_of(gate_), x, options.bias, scores,
-                                                                                   options.bias_by});
+                  detail::ScoreRow<Selection::input, gate::rows_of_t<Gate>, Logit, Memory>{gate::rows_of(gate_), x, options, scores});
     selection_.assign(exec, select::BatchCandidates<Real, Memory>{scores, options.padding, options.tags}, routing.expert_ids, workspace);
   }
 
@@ -182,7 +181,8 @@ private:
       selection_.check(x.rows(), x.cols());
     else
       selection_.check(x.cols());
-    if (!options.bias.empty()) require_equal("bias [E]", x.cols(), options.bias.size());
+    if (!options.classes.empty()) require_equal("classes [T]", x.rows(), options.classes.size());
+    if (!options.bias.empty()) check_bias(x, options);
     if (!options.padding.empty()) require_equal("padding [T]", x.rows(), options.padding.size());
     if (!options.tags.empty()) require_equal("tags [T]", x.rows(), options.tags.size());
     if (options.segments.empty()) return 1;
@@ -194,6 +194,13 @@ private:
         require_at_least("segments [S + 1], each entry after the one before it", options.segments[s - 1], options.segments[s]);
     }
     return options.segments.size() - 1;
+  }
+  template <class X, class Memory> static void check_bias(X const& x, RowOptions<Memory> const& options) {
+    Index const experts = x.cols(), rows = options.bias.size() / experts;
+    if (x.rows() > 0 && options.classes.empty()) return require_equal("bias [E]", experts, options.bias.size());
+    require_equal("bias [C, E], entries", (rows < 1 ? 1 : rows) * experts, options.bias.size());
+    if constexpr (std::same_as<Memory, HostMemory>)
+      for (Index const c : options.classes) require_within("classes [T], each entry (C - 1 is the upper bound)", 0, rows - 1, c);
   }
 
   Selection selection_{};

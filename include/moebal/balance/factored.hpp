@@ -23,6 +23,7 @@ template <balance_rule R, rate_schedule S> struct Factored {
   static constexpr char const* name = detail::Named<S, R>::text.data();
   static constexpr bool linear = linear_rule<R>;
   static constexpr BiasBy bias_by = detail::bias_by_of<R>();
+  static constexpr Index token_classes = detail::token_classes_of<R>();
 
   R rule{};
   S schedule{};

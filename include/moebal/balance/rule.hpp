@@ -93,6 +93,12 @@ template <class R> constexpr BiasBy bias_by_of() {
   if constexpr (requires { R::bias_by; }) return R::bias_by;
   return BiasBy::Adding;
 }
+/// How many biases [E] a rule keeps, one for each class of tokens (RowOptions::classes): as its token_classes says,
+/// else one for all.
+template <class R> constexpr Index token_classes_of() {
+  if constexpr (requires { R::token_classes; }) return R::token_classes;
+  return 1;
+}
 } // namespace detail
 
 } // namespace moebal

@@ -43,6 +43,7 @@ template <> struct Traits<Rules<>> {
   static constexpr bool has_loss = false, has_slopes = false, has_z_slopes = false, has_bias = false;
   static constexpr bool has_state = false;
   static constexpr BiasBy bias_by = BiasBy::Adding;
+  static constexpr Index token_classes = 1;
 };
 template <class Head, class... Rest> struct Traits<Rules<Head, Rest...>> {
   using Tail = Traits<Rules<Rest...>>;
@@ -54,6 +55,9 @@ template <class Head, class... Rest> struct Traits<Rules<Head, Rest...>> {
   static constexpr bool has_bias = bias_rule<Head> || Tail::has_bias;
   static constexpr bool has_state = stateful_rule<Head> || Tail::has_state;
   static constexpr BiasBy bias_by = bias_rule<Head> ? bias_by_of<Head>() : Tail::bias_by;
+  static constexpr Index token_classes = bias_rule<Head> ? token_classes_of<Head>() : Tail::token_classes;
+  static_assert(!bias_rule<Head> || !Tail::has_bias || token_classes_of<Head>() == Tail::token_classes,
+                "moebal: one of these rules keeps a bias for each class of tokens and another does not");
   static_assert(!bias_rule<Head> || !Tail::has_bias || bias_by_of<Head>() == Tail::bias_by,
                 "moebal: one of these rules adds the bias to the scores and another multiplies by it");
 };

@@ -88,6 +88,7 @@ public:
   MOEBAL_FN std::int64_t step() const { return step_; }
   /// Element i of the rule's own state (stateful_rule).
   MOEBAL_FN float state(Index i) const { return state_[i]; }
+  MOEBAL_FN float const* state_data() const { return state_; }
   MOEBAL_FN Window& at_step(std::int64_t step) {
     step_ = step;
     return *this;

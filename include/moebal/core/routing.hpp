@@ -47,11 +47,18 @@ enum class BiasBy {
 
 /// What a row needs besides its logits. Everything may stay empty.
 template <class Memory = HostMemory> struct RowOptions {
-  VectorView<float const, Memory> bias{};          // [E] changes the score for selection only; fp32 always
+  VectorView<float const, Memory> bias{};          // [E], or [C, E] with classes; changes the score for selection only; fp32 always
   VectorView<std::uint8_t const, Memory> padding{}; // [T] 1 = a padding row: not routed, not counted, no gradient
   VectorView<Index const, Memory> segments{};      // [S + 1] first token of each sequence, then T; empty: one sequence
   VectorView<Index const, Memory> tags{};          // [T] a number that a selection reads: a token id, a domain; empty: 0
   BiasBy bias_by = BiasBy::Adding;
+  VectorView<Index const, Memory> classes{};       // [T] which of C rows of the bias is a token's (text, image, ...); empty: 0
+
+  MOEBAL_FN Index class_of(Index t) const { return classes.empty() ? 0 : classes[t]; }
+  /// The bias [E] of token t, or null.
+  MOEBAL_FN float const* bias_of(Index t, Index experts) const {
+    return bias.empty() ? nullptr : bias.data() + class_of(t) * experts;
+  }
 };
 
 } // namespace moebal

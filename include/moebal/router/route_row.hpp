@@ -52,7 +52,7 @@ template <class Selection, class Gate, class Needs, class Logit, class Memory> s
     Row row{};
     if (scored || gate.weights_read_row(top_k)) row = gate.template open<real>(lanes, x, experts);
 
-    if constexpr (Selection::needs_scores || Selection::needs_keys) rank(lanes, x, row, memory, scored);
+    if constexpr (Selection::needs_scores || Selection::needs_keys) rank(lanes, x, row, t, memory, scored);
     Index const tag = options.tags.empty() ? 0 : options.tags[t];
     Index const count = selection.choose(lanes,
                                          select::Candidates<real>{experts, scratch.words(memory), scratch.values(memory),
@@ -110,7 +110,7 @@ template <class Selection, class Gate, class Needs, class Logit, class Memory> s
     }
     if (biased || !keys_in_place) {
       float* const own = scratch.tile_keys(memory);
-      for (Index r = 0; r < rows; ++r) key_row(lanes, x(r), opened[r], own + r * experts);
+      for (Index r = 0; r < rows; ++r) key_row(lanes, x(r), opened[r], first + r, own + r * experts);
       keys = own;
       stride = experts;
     }
@@ -170,9 +170,9 @@ private:
   }
 
   /// The keys that experts rank by.
-  template <class Lanes, class X, class Row> void key_row(Lanes lanes, X x, Row row, float* keys) const {
-    float const* const bias = options.bias.data();
-    bool const biased = !options.bias.empty(), scales = options.bias_by == BiasBy::Scaling;
+  template <class Lanes, class X, class Row> void key_row(Lanes lanes, X x, Row row, Index t, float* keys) const {
+    float const* const bias = options.bias_of(t, logits.cols());
+    bool const biased = bias != nullptr, scales = options.bias_by == BiasBy::Scaling;
     auto const g = gate;
     lanes.each(logits.cols(), [=](auto e) {
       using V = decltype(x(e));
@@ -188,18 +188,19 @@ private:
                          Index t) const {
     if (partial == nullptr) return;
     Index const sequence = sequences == 1 ? 0 : sequence_of(options.segments.data(), sequences, t);
-    RowFacts<Gate, Logit> const facts(gate, x, logits.cols(), Selection::top_k, count, ids, weights, options.bias.data(),
-                                      scratch.words(memory), scratch.values(memory), scratch.spare_ids(memory));
+    RowFacts<Gate, Logit> const facts(gate, x, logits.cols(), Selection::top_k, count, ids, weights,
+                                      options.bias_of(t, logits.cols()), options.class_of(t), scratch.words(memory),
+                                      scratch.values(memory), scratch.spare_ids(memory));
     Needs::add(lanes, facts, partial + ((copies == 1 ? 0 : worker) * sequences + sequence) * Needs::slots(logits.cols()));
   }
 
   /// One rank word per expert, and its score + bias where the selection or the bias asks for it.
   template <class Lanes, class X, class Row>
-  MOEBAL_FN void rank(Lanes lanes, X x, Row row, std::byte* memory, bool scored) const {
+  MOEBAL_FN void rank(Lanes lanes, X x, Row row, Index t, std::byte* memory, bool scored) const {
     Word* const words = scratch.words(memory);
     real* const values = scratch.values(memory);
-    float const* const bias = options.bias.data();
-    bool const biased = !options.bias.empty(), scales = options.bias_by == BiasBy::Scaling;
+    float const* const bias = options.bias_of(t, logits.cols());
+    bool const biased = bias != nullptr, scales = options.bias_by == BiasBy::Scaling;
     auto const g = gate;
     if (!scored) {
       lanes.each(logits.cols(), [=](auto e) { store(words, e, rank_word(x(e), e)); });

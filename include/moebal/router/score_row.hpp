@@ -15,17 +15,16 @@ template <BatchInput input, class Gate, class Logit, class Memory> struct ScoreR
 
   Gate gate;
   MatrixView<Logit const, Memory> logits;
-  VectorView<float const, Memory> bias; // [E] or empty
-  MatrixView<real, Memory> scores;      // [T, E] out
-  BiasBy bias_by;
+  RowOptions<Memory> options;
+  MatrixView<real, Memory> scores; // [T, E] out
 
   template <class Lanes> MOEBAL_FN void operator()(Lanes lanes, std::byte*, Index, Index t) const {
     auto const x = LogitRow<Logit>{logits.row(t)};
     auto const g = gate;
     auto const row = gate.template open<real>(lanes, x, logits.cols());
     real* const out = scores.row(t);
-    float const* const b = bias.data();
-    bool const biased = !bias.empty(), scales = bias_by == BiasBy::Scaling;
+    float const* const b = options.bias_of(t, logits.cols());
+    bool const biased = b != nullptr, scales = options.bias_by == BiasBy::Scaling;
     lanes.each(logits.cols(), [=](auto e) {
       using V = decltype(x(e));
       V value = x(e);
