@@ -170,7 +170,7 @@ private:
     MatrixView<Real, Memory> const scores(workspace.template take<Real>(x.rows() * x.cols()), x.rows(), x.cols());
     exec.for_rows(x.rows(), 0, workspace,
                   detail::ScoreRow<Selection::input, gate::rows_of_t<Gate>, Logit, Memory>{gate::rows_of(gate_), x, options, scores});
-    selection_.assign(exec, select::BatchCandidates<Real, Memory>{scores, options.padding, options.tags}, routing.expert_ids, workspace);
+    selection_.assign(exec, select::BatchCandidates<Real, Memory>{scores, options}, routing.expert_ids, workspace);
   }
 
   // Everything that can be refused, before any work. Returns the number of sequences.

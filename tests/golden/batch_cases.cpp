@@ -67,7 +67,7 @@ template <class Real> Matrix scaled(Matrix const& z, moebal::Sinkhorn<1> const& 
   std::vector<Real> data(z.data.begin(), z.data.end());
   auto const T = Index(z.rows), E = Index(z.cols);
   moebal::Workspace workspace(s.workspace_bytes<Real>(exec, T, E));
-  s.scale(exec, moebal::select::BatchCandidates<Real>{{data.data(), T, E}, {}, {}}, moebal::WorkspaceView<>(workspace));
+  s.scale(exec, moebal::select::BatchCandidates<Real>{{data.data(), T, E}, {}}, moebal::WorkspaceView<>(workspace));
   return Matrix(data.data(), z.rows, z.cols);
 }
 Matrix scaled(Matrix const& z, moebal::Sinkhorn<1> const& s, Precision p) {
@@ -211,7 +211,7 @@ template <class Real> std::vector<Ids> expert_choice_ids(Matrix const& gates, In
   std::vector<Real> scores(gates.data.begin(), gates.data.end());
   std::vector<moebal::ExpertId> ids(gates.data.size());
   moebal::Workspace workspace(select.workspace_bytes<Real>(exec, T, E));
-  select.assign(exec, moebal::select::BatchCandidates<Real>{{scores.data(), T, E}, {}, {}},
+  select.assign(exec, moebal::select::BatchCandidates<Real>{{scores.data(), T, E}, {}},
                 moebal::MatrixView<moebal::ExpertId>(ids.data(), T, E), moebal::WorkspaceView<>(workspace));
   std::vector<Ids> rows;
   for (std::size_t t = 0; t < gates.rows; ++t)

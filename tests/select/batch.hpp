@@ -48,7 +48,7 @@ std::vector<ExpertId> assign(Selection const& selection, Batch<Real> batch, Seri
   std::memset(workspace.template take<std::byte>(Index(bytes)), 0xa5, bytes); // nothing may rely on zeros
   workspace = memory;
   selection.assign(exec,
-                   select::BatchCandidates<Real>{{batch.scores.data(), batch.tokens, batch.experts}, batch.padding, {}},
+                   select::BatchCandidates<Real>{{batch.scores.data(), batch.tokens, batch.experts}, {.padding = batch.padding}},
                    MatrixView<ExpertId>(ids.data(), batch.tokens, Selection::top_k), workspace);
   return ids;
 }

@@ -11,7 +11,7 @@ using moebal_test::Kind;
 namespace {
 template <class S, class Real> Batch<Real> scaled(S const& selection, Batch<Real> b) {
   Workspace memory(selection.template workspace_bytes<Real>(SerialExec{}, b.tokens, b.experts));
-  selection.scale(SerialExec{}, select::BatchCandidates<Real>{{b.scores.data(), b.tokens, b.experts}, b.padding, {}},
+  selection.scale(SerialExec{}, select::BatchCandidates<Real>{{b.scores.data(), b.tokens, b.experts}, {.padding = b.padding}},
                   WorkspaceView<>(memory));
   return b;
 }

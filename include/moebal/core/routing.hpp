@@ -4,6 +4,7 @@
 // What a router answers with.
 
 #include "errors.hpp"
+#include "math.hpp"
 #include "views.hpp"
 
 #include <vector>
@@ -44,6 +45,11 @@ enum class BiasBy {
   Adding, // score + bias
   Scaling // score * bias
 };
+
+/// The key of a score with its bias.
+template <class V> MOEBAL_FN inline V with_bias(V score, V bias, BiasBy by) {
+  return by == BiasBy::Scaling ? math::mul(score, bias) : score + bias;
+}
 
 /// What a row needs besides its logits. Everything may stay empty.
 template <class Memory = HostMemory> struct RowOptions {

@@ -172,12 +172,13 @@ private:
   /// The keys that experts rank by.
   template <class Lanes, class X, class Row> void key_row(Lanes lanes, X x, Row row, Index t, float* keys) const {
     float const* const bias = options.bias_of(t, logits.cols());
-    bool const biased = bias != nullptr, scales = options.bias_by == BiasBy::Scaling;
+    bool const biased = bias != nullptr;
+    BiasBy const by = options.bias_by;
     auto const g = gate;
     lanes.each(logits.cols(), [=](auto e) {
       using V = decltype(x(e));
       V value = x(e);
-      if (biased) value = with_bias(g.score(row, value), V(load(bias, e)), scales);
+      if (biased) value = with_bias(g.score(row, value), V(load(bias, e)), by);
       store(keys, e, value);
     });
   }
@@ -200,7 +201,8 @@ private:
     Word* const words = scratch.words(memory);
     real* const values = scratch.values(memory);
     float const* const bias = options.bias_of(t, logits.cols());
-    bool const biased = bias != nullptr, scales = options.bias_by == BiasBy::Scaling;
+    bool const biased = bias != nullptr;
+    BiasBy const by = options.bias_by;
     auto const g = gate;
     if (!scored) {
       lanes.each(logits.cols(), [=](auto e) { store(words, e, rank_word(x(e), e)); });
@@ -209,7 +211,7 @@ private:
         using V = decltype(x(e));
         V const z = x(e);
         V value = g.score(row, z);
-        if (biased) value = with_bias(value, V(load(bias, e)), scales);
+        if (biased) value = with_bias(value, V(load(bias, e)), by);
         store(values, e, value);
         store(words, e, rank_word(biased ? value : z, e));
       });

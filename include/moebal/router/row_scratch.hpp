@@ -30,11 +30,6 @@ private:
   MOEBAL_FN std::size_t reals_at() const { return sizeof(Word) * std::size_t(experts + selection_words); }
 };
 
-/// The key of a score with its bias (RowOptions::bias_by).
-template <class V> MOEBAL_FN inline V with_bias(V score, V bias, bool scales) {
-  return scales ? math::mul(score, bias) : score + bias;
-}
-
 /// The sequence that token t belongs to: segments [S + 1] are first tokens.
 MOEBAL_FN inline Index sequence_of(Index const* segments, Index sequences, Index t) {
   Index low = 0, high = sequences;

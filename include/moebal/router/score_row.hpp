@@ -24,12 +24,13 @@ template <BatchInput input, class Gate, class Logit, class Memory> struct ScoreR
     auto const row = gate.template open<real>(lanes, x, logits.cols());
     real* const out = scores.row(t);
     float const* const b = options.bias_of(t, logits.cols());
-    bool const biased = b != nullptr, scales = options.bias_by == BiasBy::Scaling;
+    bool const biased = input != BatchInput::PlainScores && b != nullptr;
+    BiasBy const by = options.bias_by;
     lanes.each(logits.cols(), [=](auto e) {
       using V = decltype(x(e));
       V value = x(e);
-      if constexpr (input == BatchInput::Scores) value = g.score(row, value);
-      if (biased) value = with_bias(value, V(load(b, e)), scales);
+      if constexpr (input != BatchInput::Logits) value = g.score(row, value);
+      if (biased) value = with_bias(value, V(load(b, e)), by);
       store(out, e, value);
     });
   }

@@ -2,9 +2,10 @@
 #pragma once
 
 // What a batch-wise selection is: it looks at the scores of all tokens of a call before it decides for any of them (expert choice,
-// Sinkhorn, assignment, ...). None of these is causal. The price is the [T, E] score matrix, which the router keeps in its workspace.
+// Sinkhorn, assignment, ...). Few of these are causal. The price is the [T, E] score matrix, which the router keeps in its workspace.
 
 #include "../core/execution.hpp"
+#include "../core/routing.hpp"
 
 #include <concepts>
 
@@ -12,19 +13,19 @@ namespace moebal {
 
 /// What a batch-wise selection chooses by.
 enum class BatchInput {
-  Scores, // the gate's score, plus the bias
-  Logits, // the logits, plus the bias
+  Scores,      // the gate's score, plus the bias
+  PlainScores, // the gate's score: the selection reads the bias itself
+  Logits,      // the logits, plus the bias
 };
 
 namespace select {
 
 /// All candidates of a call, in the router's workspace, where a selection may rewrite them.
 template <class Real, class Memory = HostMemory> struct BatchCandidates {
-  MatrixView<Real, Memory> scores;                 // [T, E] score or logit, plus the bias
-  VectorView<std::uint8_t const, Memory> padding;  // [T] 1 = a padding row, or empty
-  VectorView<Index const, Memory> tags;            // [T] or empty
+  MatrixView<Real, Memory> scores; // [T, E] what BatchInput says
+  RowOptions<Memory> options{};    // padding, segments and tags, and the bias, which is in the scores already but for PlainScores
 
-  MOEBAL_FN bool is_padding(Index t) const { return !padding.empty() && padding[t] != 0; }
+  MOEBAL_FN bool is_padding(Index t) const { return !options.padding.empty() && options.padding[t] != 0; }
 };
 
 /// The row-wise selection that takes what a batch-wise one has written: ids [K], then no_expert.

@@ -68,9 +68,9 @@ template <int K> struct Bidirectional {
     Index const tokens = batch.scores.rows(), experts = batch.scores.cols();
     auto const scratch = select::ColumnScratch<Real>::take(experts, workspace);
     auto* const least = workspace.template take<rank_word_t<Real>>(tokens);
-    exec.for_each(1, select::CountTokens<Memory>{batch.padding, tokens, scratch.tokens});
+    exec.for_each(1, select::CountTokens<Memory>{batch.options.padding, tokens, scratch.tokens});
     exec.for_each(tokens, select::LastChosen<Real, Memory>{batch, ids, mass, least});
-    select::ChosenKey<Real, Memory> const key{{batch.scores, batch.padding}, least};
+    select::ChosenKey<Real, Memory> const key{{batch.scores, batch.options.padding}, least};
     select::cut_columns(exec, key, tokens, experts, select::SlotsOfBatch{slots, experts, scratch.tokens}, scratch);
     exec.for_each(
         tokens, select::TakeKept<Real, select::ChosenKey<Real, Memory>, Memory>{key, scratch.cuts, batch.scores, ids});

@@ -96,9 +96,9 @@ template <int K> struct Bip {
     auto const scratch = select::ColumnScratch<Real>::take(experts, workspace);
     auto* const duals = workspace.template take<Real>(tokens);
     auto* const prices = workspace.template take<Real>(experts);
-    exec.for_each(1, select::CountTokens<Memory>{batch.padding, tokens, scratch.tokens});
+    exec.for_each(1, select::CountTokens<Memory>{batch.options.padding, tokens, scratch.tokens});
     exec.fill(VectorView<Real, Memory>(prices, experts), Real(0));
-    select::DualKey<Real, Memory> const key{{batch.scores, batch.padding}, duals};
+    select::DualKey<Real, Memory> const key{{batch.scores, batch.options.padding}, duals};
     for (Index i = 0; i < iterations; ++i) {
       exec.for_each(tokens, select::TokenDual<K, Real, Memory>{batch, prices, duals});
       select::cut_columns(exec, key, tokens, experts, select::OneMore{{slots, experts, scratch.tokens}}, scratch);

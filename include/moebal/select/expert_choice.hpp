@@ -35,8 +35,8 @@ template <int K> struct ExpertChoice {
               WorkspaceView<Memory> workspace) const {
     Index const tokens = batch.scores.rows(), experts = batch.scores.cols();
     auto const scratch = select::ColumnScratch<Real>::take(experts, workspace);
-    select::ScoreKey<Real, Memory> const key{batch.scores, batch.padding};
-    exec.for_each(1, select::CountTokens<Memory>{batch.padding, tokens, scratch.tokens});
+    select::ScoreKey<Real, Memory> const key{batch.scores, batch.options.padding};
+    exec.for_each(1, select::CountTokens<Memory>{batch.options.padding, tokens, scratch.tokens});
     select::cut_columns(exec, key, tokens, experts, select::SlotsOfBatch{slots, experts, scratch.tokens}, scratch);
     exec.for_each(tokens,
                   select::TakeKept<Real, select::ScoreKey<Real, Memory>, Memory>{key, scratch.cuts, batch.scores, ids});

@@ -93,7 +93,7 @@ struct NoTokenLeftBehind {
     auto* const load = workspace.template take<Index>(experts);
     auto* const count = workspace.template take<Index>(1);
     auto* const left = workspace.template take<Index>(1);
-    exec.for_each(1, select::CountTokens<Memory>{batch.padding, tokens, count});
+    exec.for_each(1, select::CountTokens<Memory>{batch.options.padding, tokens, count});
     exec.fill(VectorView<Word, Memory>(last, tokens), Word(~Word(0)));
     exec.fill(VectorView<Index, Memory>(load, experts), Index(0));
 

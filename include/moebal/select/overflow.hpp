@@ -71,7 +71,7 @@ void top_k_with_moves(Exec const& exec, Move move, Slots slots, BatchCandidates<
   Index const tokens = batch.scores.rows(), experts = batch.scores.cols();
   auto* const load = workspace.template take<Index>(experts);
   auto* const count = workspace.template take<Index>(1);
-  exec.for_each(1, CountTokens<Memory>{batch.padding, tokens, count});
+  exec.for_each(1, CountTokens<Memory>{batch.options.padding, tokens, count});
   exec.fill(VectorView<Index, Memory>(load, experts), Index(0));
   exec.for_each(tokens, TakeBest<Real, Memory>{batch, ids});
   exec.for_each(1, MoveOverflow<Move, Memory>{move, ids, load, experts, {slots, experts, count}});

@@ -158,7 +158,7 @@ template <int K> struct Sinkhorn {
     state.next_columns = workspace.template take<double>(experts);
     state.tokens = workspace.template take<Index>(1);
     state.done = workspace.template take<Index>(1);
-    exec.for_each(1, select::CountTokens<Memory>{batch.padding, tokens, state.tokens});
+    exec.for_each(1, select::CountTokens<Memory>{batch.options.padding, tokens, state.tokens});
     exec.fill(VectorView<double, Memory>(state.columns, experts), 1.0);
     exec.fill(VectorView<Index, Memory>(state.done, 1), Index(0));
     exec.for_each(tokens, select::SinkhornExp<Real, Memory>{batch, epsilon_rule, epsilon, state});

@@ -95,7 +95,7 @@ template <int K = 2> struct TopologyCapped {
     auto* const keys = workspace.template take<select::column_key_t<Real>>(tokens);
     auto* const too_many = workspace.template take<Index>(1);
     select::SlotsOfBatch const keep{slots(), 1, scratch.tokens};
-    exec.for_each(1, select::CountTokens<Memory>{batch.padding, tokens, scratch.tokens});
+    exec.for_each(1, select::CountTokens<Memory>{batch.options.padding, tokens, scratch.tokens});
     exec.for_each(tokens, select::TakeBest<Real, Memory>{batch, ids});
     exec.for_each(tokens, select::RemoteFirst<Real, Memory>{batch, ids, local, keys});
     exec.for_each(1, select::TooMany<Real>{keys, tokens, keep, too_many});
