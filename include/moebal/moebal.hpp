@@ -25,6 +25,7 @@
 #include "balance/rms_bias.hpp"
 #include "balance/router_orthogonality.hpp"
 #include "balance/schedule.hpp"
+#include "balance/shared_sparsity.hpp"
 #include "balance/switch_loss.hpp"
 #include "balance/threshold_quantile.hpp"
 #include "balance/token_entropy.hpp"
