@@ -111,7 +111,7 @@ public:
   Terms<Real> terms(Index g) {
     require_observed("terms", g, Scope::accumulate);
     Index const sequences = step_.sequences(g); // may be 0
-    terms_.clear(sequences, Traits::has_slopes ? shape_.experts : 0, Traits::has_z_slopes);
+    terms_.clear(sequences, shape_.experts, Traits::has_slopes, Traits::has_weight_slopes, Traits::has_z_slopes);
     if constexpr (!has_loss) return terms_.view();
     for (Index w = 0; w < step_.windows(g); ++w) {
       auto const wide = window(g, w);
@@ -122,6 +122,10 @@ public:
           detail::each_slope(rule, narrow, [&](Index e, double slope) {
             terms_.slopes[std::size_t(w * shape_.experts + e)] += slope;
           });
+        if constexpr (weight_rule<R>)
+          detail::each_weight_slope(rule, narrow, [&](Index e, double slope) {
+            terms_.weight_slopes[std::size_t(w * shape_.experts + e)] += slope;
+          });
         if constexpr (square_rule<R>) terms_.z_slopes[std::size_t(w)] += rule.z_slope(narrow);
       });
     }
@@ -130,6 +134,7 @@ public:
         for (std::size_t i = std::size_t(n); i < values.size(); ++i) values[i] = values[i - std::size_t(n)];
       };
       repeat(terms_.slopes, shape_.experts);
+      repeat(terms_.weight_slopes, shape_.experts);
       repeat(terms_.z_slopes, 1);
     }
     return terms_.view();

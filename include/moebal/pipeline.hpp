@@ -4,6 +4,8 @@
 #include "balancer.hpp"
 #include "router.hpp"
 
+#include <algorithm>
+
 namespace moebal {
 
 /// The balancing of one MoE layer through a training step: routes with the balancer's bias, collects what its rules read,
@@ -62,9 +64,10 @@ public:
                        MatrixView<ExpertId const> expert_ids, MatrixView<real const> d_weights, MatrixView<real> d_logits) {
     auto const x = as_matrix(logits);
     auto const terms = balancer_.terms(g);
-    reserve(exec, x, terms.slopes.rows());
+    reserve(exec, x, std::max(terms.slopes.rows(), terms.weight_slopes.rows()));
     router_.backward_into(exec, x, with_bias(options), expert_ids,
-                          RouterGradient<real>{d_weights, terms.router_slopes, terms.router_z_slopes}, d_logits,
+                          RouterGradient<real>{d_weights, terms.router_slopes, terms.router_z_slopes,
+                                               terms.router_weight_slopes}, d_logits,
                           WorkspaceView<HostMemory>(workspace_));
     return terms.loss;
   }

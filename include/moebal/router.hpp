@@ -103,9 +103,15 @@ public:
     Index const sequences = check(x, options);
     require_equal("d_logits [T, E], rows", x.rows(), d_logits.rows());
     require_equal("d_logits [T, E], columns", x.cols(), d_logits.cols());
-    if (gradient.d_weights.cols() > 0) {
+    if (gradient.d_weights.cols() > 0 || gradient.weight_slopes.cols() > 0) {
       require_equal("expert_ids [T, K], rows", x.rows(), expert_ids.rows());
       require_equal("expert_ids [T, K], columns", top_k, expert_ids.cols());
+    }
+    if (gradient.weight_slopes.cols() > 0) {
+      require_equal("weight_slopes [S, E], rows", sequences, gradient.weight_slopes.rows());
+      require_equal("weight_slopes [S, E], columns", x.cols(), gradient.weight_slopes.cols());
+    }
+    if (gradient.d_weights.cols() > 0) {
       require_equal("d_weights [T, K], rows", x.rows(), gradient.d_weights.rows());
       require_equal("d_weights [T, K], columns", top_k, gradient.d_weights.cols());
     }

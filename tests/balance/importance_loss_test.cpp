@@ -98,6 +98,98 @@ BOOST_AUTO_TEST_CASE(gradient_by_logits) {
   }
 }
 
+// Shazeer 1701.06538 eq. 3 and 6: the kept logits ln 3 and 0 give 3/4 and 1/4, so that I = (3/4, 5/4, 0) over two tokens.
+BOOST_AUTO_TEST_CASE(kept_importance_by_hand) {
+  double const l = std::log(3.0);
+  std::vector<double> const logits{l, 0, -5, 0.5, 0.5 + 40, 0.5}; // token 1: all of it to expert 1, as good as
+  Pipeline layer{Router{TopK<2>{}, SoftmaxOverChosen{}},
+                 Balancer{MicroBatch<>{}, KeptImportanceLoss{.coefficient = 0.1},
+                          BalancerShape{.experts = 3, .top_k = 2}, Communicator<Self>{}, std::type_identity<double>{}}};
+  layer.begin_step(1);
+  layer.forward(EigenExec{}, 0, moebal_test::matrix(logits, 2, 3));
+  double const variance = (1.0 / 12 * 1.0 / 12 + 7.0 / 12 * 7.0 / 12 + 4.0 / 9) / 3; // mean 2 / 3
+  BOOST_TEST(layer.balancer().terms(0).loss == 0.1 * variance / (4.0 / 9), tt::tolerance(1e-10));
+  BOOST_TEST(std::string(KeptImportanceLoss::name) == "kept_importance");
+}
+
+namespace {
+/// The balancing loss of kept weights plus a loss of the model that is `pull` times the weights; its gradient too.
+template <class Scope, class Gate>
+double kept_loss(Scope scope, Gate gate, std::vector<double> const& logits, std::vector<double> const& pull,
+                 std::vector<double>* gradient) {
+  Index const tokens = 8, experts = 5, first_end = 5;
+  std::vector<Index> const segments{0, first_end, tokens};
+  Pipeline layer{Router{TopK<2>{}, gate},
+                 Balancer{scope, Rules{KeptImportanceLoss{.coefficient = 1}, scaled(KeptImportanceLoss{}, 2), ImportanceLoss{}},
+                          BalancerShape{.experts = experts, .top_k = 2}, Communicator<Self>{},
+                          std::type_identity<double>{}}};
+  auto const x = moebal_test::matrix(logits, tokens, experts);
+  layer.begin_step(1);
+  auto const routing = layer.forward(EigenExec{}, 0, x, {.segments = segments});
+  MatrixView<double const> const d_weights(pull.data(), pull.empty() ? 0 : tokens, pull.empty() ? 0 : 2);
+  std::vector<double> d(logits.size());
+  double loss = layer.backward_into(EigenExec{}, 0, x, {.segments = segments}, routing.expert_ids(), d_weights,
+                                    MatrixView<double>(d.data(), tokens, experts));
+  for (std::size_t i = 0; i < pull.size(); ++i) loss += pull[i] * routing.weights()(Index(i / 2), Index(i % 2));
+  if (gradient) *gradient = d;
+  return loss;
+}
+} // namespace
+
+BOOST_AUTO_TEST_CASE(kept_importance_gradient_by_logits) {
+  auto logits = moebal_test::logits_of<double>(moebal_test::Kind::Bell, 8, 5);
+  std::vector<double> pull(16);
+  for (std::size_t i = 0; i < pull.size(); ++i) pull[i] = 0.1 * double(i % 5) - 0.2;
+  auto const check = [&](auto scope, auto gate, std::vector<double> const& model) {
+    std::vector<double> gradient;
+    kept_loss(scope, gate, logits, model, &gradient);
+    double largest = 0;
+    for (std::size_t i = 0; i < logits.size(); ++i) {
+      double const z = logits[i], h = 1e-4;
+      logits[i] = z + h;
+      double const up = kept_loss(scope, gate, logits, model, nullptr);
+      logits[i] = z - h;
+      double const down = kept_loss(scope, gate, logits, model, nullptr);
+      logits[i] = z;
+      BOOST_TEST(std::abs((up - down) / (2 * h) - gradient[i]) < 1e-7);
+      largest = std::max(largest, std::abs(gradient[i]));
+    }
+    BOOST_TEST(largest > 1e-2);
+  };
+  check(MicroBatch<>{}, SoftmaxOverChosen{}, {});
+  check(MicroBatch<>{}, SoftmaxOverChosen{}, pull);
+  check(Sequence<>{}, SoftmaxOverChosen{}, pull);
+  check(MicroBatch<>{}, Softmax{}, pull); // the weights of other gates as well
+}
+
+BOOST_AUTO_TEST_CASE(several_balancers_add_their_slopes_of_weights) {
+  auto const logits = moebal_test::logits_of<float>(moebal_test::Kind::Bell, 7, 5);
+  BalancerShape const shape{.experts = 5, .top_k = 2};
+  auto const slopes = [&](auto balancer) {
+    Pipeline layer{Router{TopK<2>{}, SoftmaxOverChosen{}}, balancer};
+    layer.begin_step(1);
+    layer.forward(EigenExec{}, 0, moebal_test::matrix(logits, 7, 5));
+    auto const terms = layer.balancer().terms(0);
+    BOOST_TEST(terms.weight_slopes.rows() == 1);
+    return std::vector<double>(terms.weight_slopes.data(), terms.weight_slopes.data() + 5);
+  };
+  auto const one = slopes(Balancer{MicroBatch<>{}, KeptImportanceLoss{}, shape});
+  auto const two = slopes(Balancers{Balancer{MicroBatch<>{}, KeptImportanceLoss{}, shape},
+                                    Balancer{GlobalBatch<>{}, Rules{SwitchLoss<>{}, KeptImportanceLoss{}}, shape}});
+  for (std::size_t e = 0; e < 5; ++e) BOOST_TEST(two[e] == 2 * one[e], tt::tolerance(1e-12));
+}
+
+BOOST_AUTO_TEST_CASE(slopes_of_weights_that_do_not_fit_are_refused) {
+  std::vector<float> const logits(6), slopes(4);
+  std::vector<ExpertId> const ids{0, 1};
+  std::vector<float> d(6);
+  BOOST_CHECK_THROW((Router{TopK<1>{}, Softmax{}}.backward_into(
+                        EigenExec{}, moebal_test::matrix(logits, 2, 3), {}, MatrixView<ExpertId const>(ids.data(), 2, 1),
+                        RouterGradient<float>{.weight_slopes = MatrixView<float const>(slopes.data(), 1, 4)},
+                        MatrixView<float>(d.data(), 2, 3), WorkspaceView<>{})),
+                    ShapeError);
+}
+
 BOOST_AUTO_TEST_CASE(cuts_change_nothing_but_rounding) {
   // Two micro-batches summed in a two-pass window are the whole.
   auto const loss = [](Index parts) {

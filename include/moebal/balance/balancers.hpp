@@ -60,7 +60,7 @@ public:
     bool first = true;
     each([&](auto& b) {
       auto const more = b.terms(g);
-      if (first) sum_.clear(0, 0, false);
+      if (first) sum_.clear(0, 0, false, false, false);
       first = false;
       sum_.add(more);
     });

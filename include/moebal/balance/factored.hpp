@@ -41,6 +41,14 @@ template <balance_rule R, rate_schedule S> struct Factored {
   MOEBAL_FN double slope(window_type const& window, Index expert, Summary const& summary) const requires score_rule<R> {
     return schedule(window.step()) * rule.slope(window, expert, summary);
   }
+  MOEBAL_FN double weight_slope(window_type const& window, Index expert) const requires weight_rule<R> {
+    return schedule(window.step()) * rule.weight_slope(window, expert);
+  }
+  template <class Summary>
+  MOEBAL_FN double weight_slope(window_type const& window, Index expert,
+                                Summary const& summary) const requires weight_rule<R> {
+    return schedule(window.step()) * rule.weight_slope(window, expert, summary);
+  }
   MOEBAL_FN double z_slope(window_type const& window) const requires square_rule<R> {
     return schedule(window.step()) * rule.z_slope(window);
   }

@@ -22,6 +22,15 @@ template <class R, class W, class F> MOEBAL_FN void each_slope(R const& rule, W 
     for (Index e = 0; e < window.experts(); ++e) f(e, rule.slope(window, e));
   }
 }
+/// The same for rule.weight_slope.
+template <class R, class W, class F> MOEBAL_FN void each_weight_slope(R const& rule, W const& window, F const& f) {
+  if constexpr (requires { rule.summary(window); }) {
+    auto const summary = rule.summary(window);
+    for (Index e = 0; e < window.experts(); ++e) f(e, rule.weight_slope(window, e, summary));
+  } else {
+    for (Index e = 0; e < window.experts(); ++e) f(e, rule.weight_slope(window, e));
+  }
+}
 template <class R, class W> MOEBAL_FN double linear_value(R const& rule, W const& window) {
   double sum = 0;
   each_slope(rule, window, [&](Index e, double slope) { sum = __builtin_fma(slope, window.score_sum(e), sum); });

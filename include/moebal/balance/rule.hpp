@@ -34,12 +34,19 @@ concept square_rule = detail::names_statistics<R> && requires(R const rule, deta
   { rule.z_slope(window) } -> std::same_as<double>;
   { rule.value(window) } -> std::same_as<double>;
 };
+/// A loss with a slope per expert on the combine weights: d value / d weight_sum of the score window.
+template <class R>
+concept weight_rule = detail::names_statistics<R> &&
+    requires(R const rule, detail::window_of<R> const& window, Index expert) {
+  { rule.weight_slope(window, expert) } -> std::same_as<double>;
+  { rule.value(window) } -> std::same_as<double>;
+};
 
 // A rule may also have check(E), which refuses what it cannot serve, with a ShapeError.
 
 /// A rule that adds to the loss.
 template <class R>
-concept loss_rule = score_rule<R> || square_rule<R>;
+concept loss_rule = score_rule<R> || square_rule<R> || weight_rule<R>;
 /// A rule that moves the selection bias at the end of a step, by step() each expert.
 template <class R>
 concept step_rule = detail::names_statistics<R> &&

@@ -40,8 +40,8 @@ template <class R> struct Traits;
 template <> struct Traits<Rules<>> {
   using needs = stats::None;
   using pooled = stats::None;
-  static constexpr bool has_loss = false, has_slopes = false, has_z_slopes = false, has_bias = false;
-  static constexpr bool has_state = false;
+  static constexpr bool has_loss = false, has_slopes = false, has_z_slopes = false, has_weight_slopes = false;
+  static constexpr bool has_bias = false, has_state = false;
   static constexpr BiasBy bias_by = BiasBy::Adding;
   static constexpr Index token_classes = 1;
 };
@@ -52,6 +52,7 @@ template <class Head, class... Rest> struct Traits<Rules<Head, Rest...>> {
   static constexpr bool has_loss = loss_rule<Head> || Tail::has_loss;
   static constexpr bool has_slopes = score_rule<Head> || Tail::has_slopes;
   static constexpr bool has_z_slopes = square_rule<Head> || Tail::has_z_slopes;
+  static constexpr bool has_weight_slopes = weight_rule<Head> || Tail::has_weight_slopes;
   static constexpr bool has_bias = bias_rule<Head> || Tail::has_bias;
   static constexpr bool has_state = stateful_rule<Head> || Tail::has_state;
   static constexpr BiasBy bias_by = bias_rule<Head> ? bias_by_of<Head>() : Tail::bias_by;

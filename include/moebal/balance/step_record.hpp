@@ -8,6 +8,7 @@
 #include "scope.hpp"
 
 #include "../core/errors.hpp"
+#include "../stats/weight_sums.hpp"
 
 #include <algorithm>
 #include <string>
@@ -36,7 +37,8 @@ template <class... S, class F> void each_statistic(stats::List<S...>, F const& f
 /// Tokens that one row of these statistics may hold before a sum could leave 63 bits.
 template <class List, class Real> constexpr Index token_limit() {
   Index limit = Index(1) << 40;
-  if (List::template has<stats::ScoreSums>) limit = std::min(limit, stats::max_tokens<Real>);
+  if (List::template has<stats::ScoreSums> || List::template has<stats::WeightSums>)
+    limit = std::min(limit, stats::max_tokens<Real>);
   if (List::template has<stats::LogSumExpSquares>)
     limit = std::min(limit, Index(1) << 22); // square_limit * 2^22 = 2^62
   return limit;

@@ -15,6 +15,7 @@ template <class Real = float, class Memory = HostMemory> struct RouterGradient {
   MatrixView<Real const, Memory> d_weights{}; // [T, K] d loss / d weights
   MatrixView<Real const, Memory> slopes{};    // [S, E] d loss / d (sum of the normalised scores of each sequence)
   VectorView<Real const, Memory> z_slopes{};  // [S] d loss / d (sum of the squared logsumexps of each sequence)
+  MatrixView<Real const, Memory> weight_slopes{}; // [S, E] d loss / d (sum of the combine weights of each sequence)
 };
 
 namespace detail {
@@ -40,14 +41,29 @@ template <class Gate, class Logit, class Memory> struct BackwardRow {
 
     auto const x = LogitRow<Logit>{logits.row(t)};
     Index const sequence = sequences == 1 ? 0 : sequence_of(options.segments.data(), sequences, t);
-    if (gradient.d_weights.cols() > 0) {
+    if (gradient.d_weights.cols() > 0 || gradient.weight_slopes.cols() > 0) {
       ExpertId const* const ids = expert_ids.row(t);
       Index count = scratch.top_k;
       while (count > 0 && ids[count - 1] < 0) --count;
-      gate.weigh_backward(lanes, x, experts, ids, count, scratch.top_k, gradient.d_weights.row(t), scratch.reals(memory), d);
+      gate.weigh_backward(lanes, x, experts, ids, count, scratch.top_k, pull(lanes, memory, t, sequence, count),
+                          scratch.reals(memory), d);
     }
     if (gradient.slopes.cols() > 0) gate.balance().backward(lanes, x, experts, gradient.slopes.row(sequence), d);
     if (gradient.z_slopes.size() > 0) gate::z_backward(lanes, x, experts, gradient.z_slopes[sequence], d);
+  }
+
+private:
+  /// d loss / d weights [count] of row t: what the model says, and what rules of the weights add.
+  template <class Lanes>
+  MOEBAL_FN real const* pull(Lanes lanes, std::byte* memory, Index t, Index sequence, Index count) const {
+    bool const model = gradient.d_weights.cols() > 0;
+    if (gradient.weight_slopes.cols() == 0) return gradient.d_weights.row(t);
+    real const* const d = model ? gradient.d_weights.row(t) : nullptr;
+    real const* const slopes = gradient.weight_slopes.row(sequence);
+    ExpertId const* const ids = expert_ids.row(t);
+    real* const sum = reinterpret_cast<real*>(scratch.words(memory)); // nothing is ranked on the way back
+    lanes.each_one(count, [=](Index k) { sum[k] = (d == nullptr ? real(0) : d[k]) + slopes[ids[k]]; });
+    return sum;
   }
 };
 
