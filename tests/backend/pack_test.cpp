@@ -4,7 +4,7 @@
 
 #include "support/inputs.hpp"
 
-#include <moebal/backend/pack.hpp>
+#include <moebal/backend/pack_lanes.hpp>
 #include <moebal/gate/sqrt_softplus.hpp>
 
 #include <algorithm>
@@ -131,10 +131,9 @@ BOOST_AUTO_TEST_CASE(each_sees_every_index_once) {
   for (Index n = 0; n <= 70; ++n) {
     std::vector<int> seen(std::size_t(n), 0);
     PackLanes<8>{}.each(n, [&](auto e) {
-      if constexpr (std::is_same_v<decltype(e), Index>)
-        ++seen[std::size_t(e)];
-      else
-        for (Index i = 0; i < 8; ++i) ++seen[std::size_t(e.first + i)];
+      int count = 8;
+      if constexpr (requires { e.count; }) count = e.count;
+      for (Index i = 0; i < count; ++i) ++seen[std::size_t(e.first + i)];
     });
     PackLanes<8>{}.each_one(n, [&](Index e) { ++seen[std::size_t(e)]; });
     for (int s : seen) BOOST_TEST_REQUIRE(s == 2);

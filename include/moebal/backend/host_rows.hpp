@@ -3,8 +3,8 @@
 
 // What one worker of a CPU does with its rows, whoever started it.
 
-#include "pack.hpp"
-#include "tile.hpp"
+#include "pack_lanes.hpp"
+#include "cpu_tile.hpp"
 
 namespace moebal::detail {
 

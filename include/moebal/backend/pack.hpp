@@ -31,12 +31,18 @@ inline constexpr int pack_width = 1;
 template <int W> struct PackAt {
   Index first;
 };
+/// Indices [first, first + count), count < W: the lanes past them read zeros and write nothing.
+template <int W> struct PackTail {
+  Index first;
+  int count;
+};
 
 template <int W> struct Mask {
   typedef std::int32_t native __attribute__((vector_size(4 * W)));
   native v;
   friend Mask operator!(Mask a) { return {~a.v}; }
   friend Mask operator|(Mask a, Mask b) { return {a.v | b.v}; }
+  friend Mask operator&(Mask a, Mask b) { return {a.v & b.v}; }
 };
 
 template <class T, int W> struct Pack {
@@ -92,6 +98,39 @@ template <class T, int W> inline Pack<T, W> iota(T first) {
   for (int i = 0; i < W; ++i) r.v[i] = T(first + T(i));
   return r;
 }
+/// The first `count` elements from p on, and zeros after them; nothing past them is read.
+template <class T, int W> inline Pack<T, W> load_head(T const* p, int count) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4 && W == 16)
+    return Pack<T, W>(__builtin_bit_cast(typename Pack<T, W>::native, _mm512_maskz_loadu_epi32(__mmask16((1u << count) - 1), p)));
+  if constexpr (sizeof(T) == 8 && W == 8)
+    return Pack<T, W>(__builtin_bit_cast(typename Pack<T, W>::native, _mm512_maskz_loadu_epi64(__mmask8((1u << count) - 1), p)));
+#endif
+#if defined(__AVX2__)
+  if constexpr (sizeof(T) == 4 && W == 8) {
+    auto const live = iota<std::int32_t, W>(0).v < count;
+    return Pack<T, W>(__builtin_bit_cast(typename Pack<T, W>::native,
+                                         _mm256_maskload_epi32(reinterpret_cast<int const*>(p), __builtin_bit_cast(__m256i, live))));
+  }
+#endif
+  Pack<T, W> r;
+  for (int i = 0; i < count; ++i) r.v[i] = p[i];
+  return r;
+}
+template <class T, int W> inline void store_head(T* p, Pack<T, W> value, int count) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4 && W == 16)
+    return _mm512_mask_storeu_epi32(p, __mmask16((1u << count) - 1), __builtin_bit_cast(__m512i, value.v));
+  if constexpr (sizeof(T) == 8 && W == 8)
+    return _mm512_mask_storeu_epi64(p, __mmask8((1u << count) - 1), __builtin_bit_cast(__m512i, value.v));
+#endif
+  for (int i = 0; i < count; ++i) p[i] = value.v[i];
+}
+/// The first `count` elements of x, and `rest` after them.
+template <class T, int W> inline Pack<T, W> head(Pack<T, W> x, Pack<T, W> rest, int count) {
+  using Int = std::conditional_t<sizeof(T) == 8, std::int64_t, std::int32_t>;
+  return Pack<T, W>(iota<Int, W>(0).v < Int(count) ? x.v : rest.v);
+}
 } // namespace detail
 
 template <class T, int W> inline auto load(T const* p, PackAt<W> e) {
@@ -118,11 +157,38 @@ template <int W> inline Pack<float, W> load(Half const* p, PackAt<W> e) {
   for (int i = 0; i < W; ++i) r.v[i] = widen(p[e.first + i]);
   return r;
 }
+template <class T, int W> inline auto load(T const* p, PackTail<W> e) {
+  if constexpr (sizeof(T) == 8) {
+    int const low = e.count < W / 2 ? e.count : W / 2;
+    return Twin<T, W>{detail::load_head<T, W / 2>(p + e.first, low), detail::load_head<T, W / 2>(p + e.first + low, e.count - low)};
+  } else {
+    return detail::load_head<T, W>(p + e.first, e.count);
+  }
+}
+template <int W> inline Pack<float, W> load(BFloat16 const* p, PackTail<W> e) {
+  BFloat16 copy[W] = {};
+  for (int i = 0; i < e.count; ++i) copy[i] = p[e.first + i];
+  return load(static_cast<BFloat16 const*>(copy), PackAt<W>{0});
+}
+template <int W> inline Pack<float, W> load(Half const* p, PackTail<W> e) {
+  Pack<float, W> r;
+  for (int i = 0; i < e.count; ++i) r.v[i] = widen(p[e.first + i]);
+  return r;
+}
 template <class T, int W> inline void store(T* p, PackAt<W> e, Pack<T, W> value) {
   __builtin_memcpy(p + e.first, &value.v, sizeof(value.v));
 }
 template <class T, int W> inline void store(T* p, PackAt<W> e, Twin<T, W> value) {
   __builtin_memcpy(p + e.first, &value, sizeof(value));
+}
+
+template <class T, int W> inline void store(T* p, PackTail<W> e, Pack<T, W> value) {
+  detail::store_head(p + e.first, value, e.count);
+}
+template <class T, int W> inline void store(T* p, PackTail<W> e, Twin<T, W> value) {
+  int const low = e.count < W / 2 ? e.count : W / 2;
+  detail::store_head(p + e.first, value.low, low);
+  detail::store_head(p + e.first + low, value.high, e.count - low);
 }
 
 namespace math {
@@ -178,98 +244,12 @@ template <int W> inline Twin<std::uint64_t, W> rank_word(Pack<float, W> key, Pac
   };
   return {high.low << 32 | low(e.first), high.high << 32 | low(e.first + W / 2)};
 }
+template <int W> inline Twin<std::uint64_t, W> rank_word(Pack<float, W> key, PackTail<W> e) {
+  return rank_word(key, PackAt<W>{e.first});
+}
 template <int W> inline Twin<std::uint64_t, W> below(Twin<std::uint64_t, W> word, std::uint64_t bound) {
   auto const cut = [bound](auto part) { return decltype(part)(part.v < bound ? part.v : part.v ^ part.v); };
   return {cut(word.low), cut(word.high)};
 }
-
-/// W SIMD lanes on a row; the last elements, fewer than W, run one at a time through the same operations.
-template <int W> struct PackLanes {
-  static constexpr int width = W;
-
-  template <class F> void each(Index n, F f) const {
-    Index e = 0;
-    for (; e + W <= n; e += W) f(PackAt<W>{e});
-    for (; e < n; ++e) f(e);
-  }
-  template <class F> void each_one(Index n, F f) const {
-    for (Index e = 0; e < n; ++e) f(e);
-  }
-  template <class F> void once(F f) const { f(); }
-  void add(std::int64_t* p, Index e, std::int64_t value) const { p[e] += value; }
-  void add(std::int64_t* p, PackAt<W> e, Twin<std::int64_t, W> value) const {
-    store(p, e, load(static_cast<std::int64_t const*>(p), e) + value);
-  }
-
-  template <class Real, class F> Real sum(Index n, F f) const {
-    return fold<Real>(n, [&](auto e, auto so_far) { return so_far + f(e); });
-  }
-  template <class Real, class F, class G> Real dot(Index n, F f, G g) const {
-    return fold<Real>(n, [&](auto e, auto so_far) { return math::fma(f(e), g(e), so_far); });
-  }
-  template <class T, class F> T max(Index n, F f, T least) const {
-    Index e = 0;
-    if (n >= W) {
-      auto best = f(PackAt<W>{0});
-      best = larger(best, best, least);
-      for (e = W; e + W <= n; e += W) best = larger(f(PackAt<W>{e}), best, least);
-      T const most = across(best);
-      least = most > least ? most : least;
-    }
-    for (; e < n; ++e) {
-      T const value = f(e);
-      least = value > least ? value : least;
-    }
-    return least;
-  }
-  template <class F> bool any(Index n, F f) const {
-    Index e = 0;
-    Mask<W> seen{};
-    for (; e + W <= n; e += W) seen = seen | f(PackAt<W>{e});
-    if (detail::halve(Pack<std::int32_t, W>(seen.v), [](auto a, auto b) { return a | b; }) != 0) return true;
-    for (; e < n; ++e)
-      if (f(e)) return true;
-    return false;
-  }
-
-private:
-  // a where it is larger than b, else b; a NaN is never larger. `least` stands in for a NaN that b holds.
-  template <class T, int N> static Pack<T, N> pick(Pack<T, N> a, Pack<T, N> b) { return Pack<T, N>(a.v > b.v ? a.v : b.v); }
-  template <class T, int N> static T across(Pack<T, N> x) {
-    return detail::halve(x, [](auto a, auto b) { return pick(a, b); });
-  }
-  template <class T> static T across(Twin<T, W> x) { return across(pick(x.low, x.high)); }
-  template <class T> static Pack<T, W> larger(Pack<T, W> a, Pack<T, W> b, T least) {
-    return pick(a, pick(b, Pack<T, W>(typename Pack<T, W>::native{} + least)));
-  }
-  template <class T> static Twin<T, W> larger(Twin<T, W> a, Twin<T, W> b, T) {
-    return {pick(a.low, b.low), pick(a.high, b.high)};
-  }
-
-  template <class Real, class Step> static Real fold(Index n, Step step) {
-    constexpr int packs = partial_sums / W;
-    Pack<Real, W> partial[packs];
-    Index e = 0;
-    for (; e + partial_sums <= n; e += partial_sums)
-      for (int p = 0; p < packs; ++p) partial[p] = step(PackAt<W>{e + p * W}, partial[p]);
-    for (int p = 0; e + W <= n; e += W, ++p) partial[p] = step(PackAt<W>{e}, partial[p]);
-    if (e < n) {
-      Real parts[partial_sums];
-      for (int p = 0; p < packs; ++p) store(parts, PackAt<W>{p * W}, partial[p]);
-      for (; e < n; ++e) parts[e % partial_sums] = step(e, parts[e % partial_sums]);
-      for (int p = 0; p < packs; ++p) partial[p] = load(static_cast<Real const*>(parts), PackAt<W>{p * W});
-    }
-    for (int half = packs / 2; half > 0; half /= 2) // as fold_partials
-      for (int p = 0; p < half; ++p) partial[p] = partial[p] + partial[p + half];
-    return detail::halve(partial[0], [](auto a, auto b) { return a + b; });
-  }
-};
-
-/// The lane group that serves rows computed in Real on the CPU.
-template <class Real>
-using CpuLanes = std::conditional_t<std::is_same_v<Real, float> && (pack_width > 1), PackLanes<(pack_width > 1 ? pack_width : 2)>,
-                                    SerialLanes>;
-
-static_assert(lane_group<CpuLanes<double>>);
 
 } // namespace moebal

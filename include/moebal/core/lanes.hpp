@@ -36,6 +36,9 @@ template <class Real> MOEBAL_FN inline Real fold_partials(Real* partial) {
   return partial[0];
 }
 
+/// A number of the row beside its element e. An execution that takes rows together has an overload that finds the row in e.
+template <class Real, class E> MOEBAL_FN inline Real number_at(Real of_row, E) { return of_row; }
+
 /// One lane: the plain loop, and the oracle of every other lane group.
 struct SerialLanes {
   static constexpr int width = 1;

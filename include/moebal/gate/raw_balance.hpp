@@ -12,7 +12,15 @@ template <class Gate> struct RawScores {
   template <class Real> struct Row {};
   static constexpr double most = 1024;
 
-  template <class Real, class Lanes, class X> MOEBAL_FN Row<Real> open(Lanes, X, Index) const { return {}; }
+  static constexpr bool opens_tiles = false;
+  template <class Real, class Lanes, class X, class Keep = KeepNothing>
+  MOEBAL_FN Row<Real> open(Lanes lanes, X x, Index experts, Keep keep = {}) const {
+    auto const self = *this;
+    if constexpr (!std::is_same_v<Keep, KeepNothing>)
+      lanes.each(experts, [=](auto e) { keep(e, self.score(Row<Real>{}, x(e))); });
+    return {};
+  }
+  template <class Real, class V> MOEBAL_FN V share(Row<Real>, V kept) const { return kept; }
   template <class Real, class V> MOEBAL_FN V score(Row<Real>, V z) const {
     V const s = gate.score(z), limit = math::splat<V>(math::real_of<V>(most));
     return math::Ops<V>::select(s > limit, limit, s);

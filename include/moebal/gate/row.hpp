@@ -9,10 +9,15 @@
 //   score(row, z)                 the score of a logit; increasing in z, so that without a bias experts rank by logit
 //   weigh(lanes, row, z, count, K, weights)   weights of the `count` <= K chosen logits z
 //   weigh_backward(lanes, x, E, ids, count, K, ...)   adds d loss / d logits of the weights
-//   balance()                     the normalised scores q that statistics sum: open(lanes, x, E), score(row, z), and
-//                                 backward(lanes, x, E, slopes, d_logits), which adds d/d logits of sum_e slope_e q_e
+//   balance()                     the normalised scores q that statistics sum: open(lanes, x, E, keep), which shows keep(e, u) what each
+//                                 element has before it is divided by the row's sum; share(row, u), the q that becomes of it;
+//                                 score(row, z); and backward(lanes, x, E, slopes, d_logits), which adds d/d logits of
+//                                 sum_e slope_e q_e
+// Where open reads numbers of the row beside elements through number_at (core/lanes.hpp) it serves several rows at once, which
+// opens_tiles = true says.
 
 #include "chosen.hpp"
+#include "keep.hpp"
 
 #include <concepts>
 #include <utility>
@@ -43,14 +48,23 @@ template <class Gate> struct ElementwiseBalance {
     Real inverse_sum;
   };
   static constexpr double epsilon = 1e-20;
+  static constexpr bool opens_tiles = true;
 
-  template <class Real, class Lanes, class X> MOEBAL_FN Row<Real> open(Lanes lanes, X x, Index experts) const {
+  template <class Real, class Lanes, class X, class Keep = KeepNothing>
+  MOEBAL_FN Row<Real> open(Lanes lanes, X x, Index experts, Keep keep = {}) const {
     auto const g = gate;
-    Real const sum = lanes.template sum<Real>(experts, [=](auto e) { return g.score(x(e)); });
-    return {Real(1) / (sum + Real(epsilon))};
+    Real const sum = lanes.template sum<Real>(experts, [=](auto e) {
+      auto const s = g.score(x(e));
+      keep(e, s);
+      return s;
+    });
+    return {math::splat<Real>(1) / (sum + math::splat<Real>(math::real_of<Real>(epsilon)))};
+  }
+  template <class Real, class V> MOEBAL_FN V share(Row<Real> row, V kept) const {
+    return math::mul<V>(kept, math::spread<V>(row.inverse_sum));
   }
   template <class Real, class V> MOEBAL_FN V score(Row<Real> row, V z) const {
-    return math::mul<V>(gate.score(z), math::splat<V>(row.inverse_sum));
+    return share(row, gate.score(z));
   }
   /// d_logits_e += phi'(z_e) / sum * (slope_e - sum_i slope_i q_i).
   template <class Real, class Lanes, class X>

@@ -9,9 +9,12 @@ namespace gate {
 
 /// Normalised scores of the softmax gates: the softmax over all experts.
 struct SoftmaxBalance {
-  template <class Real, class Lanes, class X> MOEBAL_FN SoftmaxRow<Real> open(Lanes lanes, X x, Index experts) const {
-    return open_softmax<Real>(lanes, x, experts);
+  static constexpr bool opens_tiles = true;
+  template <class Real, class Lanes, class X, class Keep = KeepNothing>
+  MOEBAL_FN SoftmaxRow<Real> open(Lanes lanes, X x, Index experts, Keep keep = {}) const {
+    return open_softmax<Real>(lanes, x, experts, keep);
   }
+  template <class Real, class V> MOEBAL_FN V share(SoftmaxRow<Real> row, V kept) const { return row.share(kept); }
   template <class Real, class V> MOEBAL_FN V score(SoftmaxRow<Real> row, V z) const { return row(z); }
   template <class Real, class Lanes, class X>
   MOEBAL_FN void backward(Lanes lanes, X x, Index experts, Real const* slopes, Real* d_logits) const {
@@ -57,8 +60,10 @@ struct Softmax {
   float epsilon = 0;
   EpsilonRule epsilon_rule = EpsilonRule::Add;
 
-  template <class Real, class Lanes, class X> MOEBAL_FN gate::SoftmaxRow<Real> open(Lanes lanes, X x, Index experts) const {
-    return gate::open_softmax<Real>(lanes, x, experts);
+  static constexpr bool opens_tiles = true;
+  template <class Real, class Lanes, class X, class Keep = gate::KeepNothing>
+  MOEBAL_FN gate::SoftmaxRow<Real> open(Lanes lanes, X x, Index experts, Keep keep = {}) const {
+    return gate::open_softmax<Real>(lanes, x, experts, keep);
   }
   template <class Real, class V> MOEBAL_FN V score(gate::SoftmaxRow<Real> row, V z) const { return row(z); }
 

@@ -44,9 +44,10 @@ public:
   /// f(e, q) with the row-normalised score of every expert.
   template <class Lanes, class F> MOEBAL_FN void each_balance_score(Lanes lanes, F f) const {
     auto const x = logits_;
+    real* const kept = values_;
     auto const balance = gate_.balance();
-    auto const row = balance.template open<real>(lanes, x, experts_);
-    lanes.each(experts_, [=](auto e) { f(e, balance.score(row, x(e))); });
+    auto const row = balance.template open<real>(lanes, x, experts_, [=](auto e, auto u) { store(kept, e, u); });
+    lanes.each(experts_, [=](auto e) { f(e, balance.share(row, load(static_cast<real const*>(kept), e))); });
   }
   /// f(e, s) with the gate's score of every expert, e an Index.
   template <class Lanes, class F> MOEBAL_FN void each_score(Lanes lanes, F f) const {

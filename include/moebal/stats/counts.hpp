@@ -25,6 +25,11 @@ template <Choices choices, CountSource source> struct CountsOf {
     else
       lanes.once([=] { lanes.add(counts, Index(ids[0]), 1); });
   }
+  template <class Lanes, class Facts>
+    requires(source == CountSource::Routed)
+  static void add_tile(Lanes, Facts const& facts, std::int64_t* counts) {
+    facts.each_choice(0, choices == Choices::All ? facts.top_k() : 1, [=](Index e) { ++counts[e]; });
+  }
 };
 using Counts = CountsOf<Choices::All, CountSource::Routed>;
 using FirstChoiceCounts = CountsOf<Choices::First, CountSource::Routed>;

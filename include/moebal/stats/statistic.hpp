@@ -11,6 +11,7 @@
 #include "../core/views.hpp"
 
 #include <concepts>
+#include <type_traits>
 
 namespace moebal {
 
@@ -45,6 +46,19 @@ template <class... Statistic> struct List {
       if (bad) lanes.add(sums, bad_rows_slot, 1);
     });
     (Statistic::add(lanes, facts, sums + offset<Statistic>(facts.experts())), ...);
+  }
+  /// The same for rows that a CPU routed together (router/route_tile.hpp), none of which is bad. each_row(f) calls f(facts, token)
+  /// for one row after the other, for statistics that know only single rows.
+  template <class Lanes, class Facts, class EachRow>
+  static void add_tile(Lanes lanes, Facts& facts, EachRow each_row, std::int64_t* sums) {
+    sums[tokens_slot] += facts.live_rows();
+    [[maybe_unused]] auto const add_one = [&]<class S>(std::type_identity<S>, std::int64_t* own) {
+      if constexpr (requires { S::add_tile(lanes, facts, own); })
+        S::add_tile(lanes, facts, own);
+      else
+        each_row([=](auto const& row, Index) { S::add(lanes, row, own); });
+    };
+    (add_one(std::type_identity<Statistic>{}, sums + offset<Statistic>(facts.experts())), ...);
   }
 };
 using None = List<>;

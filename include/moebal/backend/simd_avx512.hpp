@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// The 512-bit registers of x86 as the tile (backend/tile.hpp) sees them: 16 lanes of 32 bits. A machine is a type with these members.
+
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
+
+#include "pack.hpp"
+
+// g++ 12 warns of the undefined operand inside its own intrinsics.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#if !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
+namespace moebal {
+
+struct Avx512 {
+  static constexpr int width = 16;
+  using F = __m512;
+  using I = __m512i;
+  using D = __m512d; // rank words, which compare as numbers
+  using Mask = __mmask16;
+
+  static F set(float x) { return _mm512_set1_ps(x); }
+  static I set(std::int32_t x) { return _mm512_set1_epi32(x); }
+  static D zero_words() { return _mm512_setzero_pd(); }
+  static I numbers() { return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15); }
+  static F load(float const* p) { return _mm512_loadu_ps(p); }
+  static I load(std::int32_t const* p) { return _mm512_loadu_si512(p); }
+  static void store(float* p, F x) { _mm512_storeu_ps(p, x); }
+  static void store(std::int32_t* p, I x) { _mm512_storeu_si512(p, x); }
+  /// The first n elements of p, and `rest` after them.
+  static F load_head(float const* p, Index n, F rest) { return _mm512_mask_loadu_ps(rest, head(n), p); }
+  static F gather(float const* p, I at, Mask live) { return _mm512_mask_i32gather_ps(_mm512_setzero_ps(), live, at, p, 4); }
+
+  // Of two operands of which one is a NaN, the second.
+  static F max(F a, F b) { return _mm512_max_ps(a, b); }
+  static F min(F a, F b) { return _mm512_min_ps(a, b); }
+  static D max(D a, D b) { return _mm512_max_pd(a, b); }
+  static D min(D a, D b) { return _mm512_min_pd(a, b); }
+  static F add(F a, F b) { return _mm512_add_ps(a, b); }
+  static I add(I a, I b) { return _mm512_add_epi32(a, b); }
+  static I subtract(I a, I b) { return _mm512_sub_epi32(a, b); }
+  static I multiply(I a, I b) { return _mm512_mullo_epi32(a, b); }
+  static I both(I a, I b) { return _mm512_and_si512(a, b); }
+  static I either(I a, I b) { return _mm512_or_si512(a, b); }
+  static I differ(I a, I b) { return _mm512_xor_si512(a, b); }
+  template <int n> static I left(I a) { return _mm512_slli_epi32(a, n); }
+  template <int n> static I right(I a) { return _mm512_srli_epi32(a, n); }
+  static I signs(I a) { return _mm512_srai_epi32(a, 31); }
+
+  static Mask at_least(F a, F b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
+  static Mask equal(F a, F b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
+  static Mask nan(F a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
+  static Mask greater(I a, I b) { return _mm512_cmpgt_epi32_mask(a, b); }
+  static Mask equal(I a, I b) { return _mm512_cmpeq_epi32_mask(a, b); }
+  static Mask all() { return 0xffff; }
+  static unsigned bits(Mask m) { return m; }
+  static F select(Mask m, F yes, F no) { return _mm512_mask_mov_ps(no, m, yes); }
+  static I select(Mask m, I yes, I no) { return _mm512_mask_mov_epi32(no, m, yes); }
+
+  static I as_int(F a) { return _mm512_castps_si512(a); }
+  static F as_float(I a) { return _mm512_castsi512_ps(a); }
+  /// Words of 64 bits with these halves: lanes 0 1 4 5 8 9 ... and lanes 2 3 6 7 10 11 ...
+  static D words_low(I low, I high) { return _mm512_castsi512_pd(_mm512_unpacklo_epi32(low, high)); }
+  static D words_high(I low, I high) { return _mm512_castsi512_pd(_mm512_unpackhi_epi32(low, high)); }
+  /// The lower halves of such words, one a lane again.
+  static I low_halves(D a, D b) {
+    return _mm512_castps_si512(_mm512_shuffle_ps(_mm512_castpd_ps(a), _mm512_castpd_ps(b), _MM_SHUFFLE(2, 0, 2, 0)));
+  }
+
+  /// Bit i: row[i] >= bound, for n <= 64 elements.
+  static std::uint64_t reach(float const* row, Index n, F bound) {
+    std::uint64_t mask = 0;
+    if (n == 64) {
+      for (int c = 0; c < 4; ++c) mask |= std::uint64_t(at_least(load(row + 16 * c), bound)) << (16 * c);
+    } else {
+      for (Index c = 0; c < n; c += 16) {
+        Mask const here = head(n - c);
+        mask |= std::uint64_t(_mm512_mask_cmp_ps_mask(here, _mm512_maskz_loadu_ps(here, row + c), bound, _CMP_GE_OQ)) << c;
+      }
+    }
+    return mask;
+  }
+  /// The first 16 set bits of the mask, as numbers from `first` on. Writes 16 elements.
+  static void append(std::uint64_t mask, std::int32_t first, std::int32_t* found) {
+#if defined(__AVX512VBMI2__)
+    static constexpr struct Bytes {
+      alignas(64) unsigned char v[64];
+      constexpr Bytes() : v{} {
+        for (int i = 0; i < 64; ++i) v[i] = static_cast<unsigned char>(i);
+      }
+    } positions;
+    __m512i const packed = _mm512_maskz_compress_epi8(mask, _mm512_load_si512(positions.v));
+    store(found, add(_mm512_cvtepu8_epi32(_mm512_castsi512_si128(packed)), set(first)));
+#else
+    for (int i = 0; i < 16 && mask != 0; ++i, mask &= mask - 1) found[i] = first + std::int32_t(__builtin_ctzll(mask));
+#endif
+  }
+
+  /// Registers of 4 lanes-quarters: quarter q of r[i] becomes elements q * 4 + i of r[0 .. 3]: a 4 x 4 transposition in each quarter.
+  static void transpose_quarters(F* r) {
+    F const a = _mm512_unpacklo_ps(r[0], r[1]), b = _mm512_unpackhi_ps(r[0], r[1]);
+    F const c = _mm512_unpacklo_ps(r[2], r[3]), d = _mm512_unpackhi_ps(r[2], r[3]);
+    r[0] = _mm512_castpd_ps(_mm512_unpacklo_pd(pd(a), pd(c)));
+    r[1] = _mm512_castpd_ps(_mm512_unpackhi_pd(pd(a), pd(c)));
+    r[2] = _mm512_castpd_ps(_mm512_unpacklo_pd(pd(b), pd(d)));
+    r[3] = _mm512_castpd_ps(_mm512_unpackhi_pd(pd(b), pd(d)));
+  }
+  /// 16 x 16 elements: row r, element c <-> row c, element r.
+  static void transpose(F (&r)[16]) {
+    for (int i = 0; i < 16; i += 4) transpose_quarters(r + i);
+    F t[16];
+    for (int i = 0; i < 16; ++i) t[i] = r[i];
+    for (int i = 0; i < 4; ++i) {
+      F const a = _mm512_shuffle_f32x4(t[i], t[i + 4], 0x88), b = _mm512_shuffle_f32x4(t[i], t[i + 4], 0xdd);
+      F const c = _mm512_shuffle_f32x4(t[i + 8], t[i + 12], 0x88), d = _mm512_shuffle_f32x4(t[i + 8], t[i + 12], 0xdd);
+      r[i] = _mm512_shuffle_f32x4(a, c, 0x88);
+      r[i + 8] = _mm512_shuffle_f32x4(a, c, 0xdd);
+      r[i + 4] = _mm512_shuffle_f32x4(b, d, 0x88);
+      r[i + 12] = _mm512_shuffle_f32x4(b, d, 0xdd);
+    }
+  }
+  /// 16 rows of n <= 8 elements, `stride` apart, as columns: element r of columns[c] is row r, element c.
+  static void few_columns(float const* rows, Index stride, Index n, F* columns) {
+    F t[8];
+    __mmask8 const head = __mmask8((1u << n) - 1);
+    for (int i = 0; i < 8; ++i)
+      t[i] = _mm512_insertf32x8(_mm512_castps256_ps512(_mm256_maskz_loadu_ps(head, rows + i * stride)),
+                                _mm256_maskz_loadu_ps(head, rows + (i + 8) * stride), 1);
+    transpose_quarters(t);     // quarters: columns 0-3 of rows 0-3, 4-7 of 0-3, 0-3 of 8-11, 4-7 of 8-11
+    transpose_quarters(t + 4); // the same of rows 4-7 and 12-15
+    __m512i const even = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13), odd = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
+    for (int i = 0; i < 4; ++i) {
+      columns[i] = _mm512_castpd_ps(_mm512_permutex2var_pd(pd(t[i]), even, pd(t[i + 4])));
+      columns[i + 4] = _mm512_castpd_ps(_mm512_permutex2var_pd(pd(t[i]), odd, pd(t[i + 4])));
+    }
+  }
+  /// n <= 4 columns to 16 rows of at least n elements, `stride` apart.
+  static void store_columns(F* columns, int n, float* rows, Index stride) {
+    transpose_quarters(columns);
+    for (int i = 0; i < 4; ++i) {
+      store_quarter<0>(columns[i], n, rows + i * stride);
+      store_quarter<1>(columns[i], n, rows + (4 + i) * stride);
+      store_quarter<2>(columns[i], n, rows + (8 + i) * stride);
+      store_quarter<3>(columns[i], n, rows + (12 + i) * stride);
+    }
+  }
+
+  /// rows[0 .. 15] of lanes to one register whose element r is row r folded by `combine`, upper half to lower half until one is left.
+  /// Each level halves the lanes of a row by putting two rows side by side, so that the transposition costs nothing. R is a register, or
+  /// a struct of registers with R::pairs<step>(a, b).
+  template <class R, class Combine> static R across(R (&rows)[16], Combine combine) {
+    for (int r = 0; r < 8; ++r) rows[r] = combine(side<0>(rows[r], rows[r + 8]), side<1>(rows[r], rows[r + 8]));
+    for (int r = 0; r < 4; ++r) rows[r] = combine(side<2>(rows[r], rows[r + 4]), side<3>(rows[r], rows[r + 4]));
+    for (int r = 0; r < 2; ++r) rows[r] = combine(side<4>(rows[r], rows[r + 2]), side<5>(rows[r], rows[r + 2]));
+    R const one = combine(side<6>(rows[0], rows[1]), side<7>(rows[0], rows[1]));
+    return side<8>(one, one);
+  }
+  template <int step> static F pairs(F a, F b) {
+    if constexpr (step == 0) return _mm512_shuffle_f32x4(a, b, 0x44);
+    if constexpr (step == 1) return _mm512_shuffle_f32x4(a, b, 0xee);
+    if constexpr (step == 2) return _mm512_shuffle_f32x4(a, b, 0x88);
+    if constexpr (step == 3) return _mm512_shuffle_f32x4(a, b, 0xdd);
+    if constexpr (step == 4) return _mm512_castpd_ps(_mm512_unpacklo_pd(pd(a), pd(b)));
+    if constexpr (step == 5) return _mm512_castpd_ps(_mm512_unpackhi_pd(pd(a), pd(b)));
+    if constexpr (step == 6) return _mm512_shuffle_ps(a, b, _MM_SHUFFLE(2, 0, 2, 0));
+    if constexpr (step == 7) return _mm512_shuffle_ps(a, b, _MM_SHUFFLE(3, 1, 3, 1));
+    // Lanes now hold rows 0 2 1 3, 8 10 9 11, 4 6 5 7, 12 14 13 15.
+    if constexpr (step == 8) return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 2, 1, 3, 8, 10, 9, 11, 4, 6, 5, 7, 12, 14, 13, 15), a);
+  }
+
+private:
+  template <int step, class R> static R side(R a, R b) {
+    if constexpr (requires { R::template pairs<step>(a, b); })
+      return R::template pairs<step>(a, b);
+    else
+      return pairs<step>(a, b);
+  }
+  static __m512d pd(F x) { return _mm512_castps_pd(x); }
+  static Mask head(Index n) { return n >= 16 ? Mask(0xffff) : Mask((1u << n) - 1); }
+  template <int q> static void store_quarter(F x, int n, float* p) {
+    __m128 const part = _mm512_extractf32x4_ps(x, q);
+    if (n == 4)
+      _mm_storeu_ps(p, part);
+    else
+      _mm_mask_storeu_ps(p, __mmask8((1u << n) - 1), part);
+  }
+};
+
+} // namespace moebal
+
+#pragma GCC diagnostic pop
+
+#endif

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// Routing the rows of a tile together, with the bits of the row form.
+
+#include "../core/routing.hpp"
+#include "row_facts.hpp"
+#include "row_scratch.hpp"
+
+namespace moebal::detail {
+
+/// What a statistic may ask of the rows of a tile that have just been routed: those in `live`, which have K choices, finite weights and no
+/// NaN among their logits. A statistic that serves them together has add_tile(lanes, facts, sums), with the sums that add() gives
+/// row by row.
+template <class Tile, class Gate, class Logits> class TileFacts {
+public:
+  static constexpr Index rows = Tile::rows;
+  using Balance = decltype(std::declval<Gate const&>().balance());
+  using Pack = typename Tile::pack;
+  using Row = decltype(std::declval<Balance>().template open<Pack>(typename Tile::open_lanes{}, std::declval<Logits>(), Index{}));
+  static constexpr bool has_shares = requires { requires Balance::opens_tiles; };
+
+  TileFacts(Gate const& gate, Logits logits, Index experts, unsigned live, std::int32_t const (*ids)[Tile::rows], Index top_k, float* kept)
+      : balance_(gate.balance()), logits_(logits), experts_(experts), live_(live), ids_(ids), top_k_(top_k), kept_(kept) {}
+
+  Index experts() const { return experts_; }
+  Index live_rows() const { return __builtin_popcount(live_); }
+  /// f(id) for the choices [first, last) of every live row.
+  template <class F> void each_choice(Index first, Index last, F f) const {
+    for (Index k = first; k < last; ++k)
+      for (unsigned left = live_; left != 0; left &= left - 1) f(Index(ids_[k][__builtin_ctz(left)]));
+  }
+  Index top_k() const { return top_k_; }
+
+  /// What the gate's open() kept serves the balance too.
+  void reuse(Row row) {
+    row_ = row;
+    opened_ = true;
+  }
+  /// f(e, add_up) for consecutive elements e: add_up(g) is the sum of g(the normalised score there) over the live rows.
+  template <class F> void each_share(typename Tile::lanes lanes, F f) {
+    if (!opened_) reuse(balance_.template open<Pack>(typename Tile::open_lanes{}, logits_, experts_, keep_in(kept_, experts_)));
+    lanes.each(experts_, [&](auto e) {
+      auto const share = [&](int r) {
+        return balance_.share(Tile::row_of(row_, r), load(static_cast<float const*>(kept_ + r * experts_), e));
+      };
+      f(e, [&](auto g) {
+        auto total = g(share(__builtin_ctz(live_)));
+        if (live_ == every_row)
+          for (int r = 1; r < rows; ++r) total = total + g(share(r));
+        else
+          for (unsigned left = live_ & (live_ - 1); left != 0; left &= left - 1) total = total + g(share(__builtin_ctz(left)));
+        return total;
+      });
+    });
+  }
+
+  /// For open(): every element to [rows, E].
+  static auto keep_in(float* kept, Index experts) {
+    return [kept, experts](auto e, auto u) { store(kept + e.row * experts, e.at, u); };
+  }
+
+private:
+  static constexpr unsigned every_row = unsigned((1ull << rows) - 1);
+
+  Balance balance_;
+  Logits logits_;
+  Index experts_;
+  unsigned live_;
+  std::int32_t const (*ids_)[Tile::rows];
+  Index top_k_;
+  float* kept_; // [rows, E]
+  Row row_{};
+  bool opened_ = false;
+};
+
+/// Routes the rows [first, first + Tile::rows) of a RouteRow.
+template <class Tile, class Body> class RouteTile {
+public:
+  RouteTile(Body const& body, std::byte* memory, Index worker, Index first)
+      : body_(body), memory_(memory), worker_(worker), first_(first), experts_(body.logits.cols()),
+        logits_{body.logits.row(first), body.logits.row_stride()} {}
+
+  void route() {
+    if (unsigned const refused = by_rows(); refused == every_row)
+      route_rows(refused);
+    else
+      route_together(refused);
+  }
+
+private:
+  static constexpr Index rows = Tile::rows, top_k = Body::top_k;
+  static constexpr unsigned every_row = unsigned((1ull << rows) - 1);
+  using Logit = typename Body::logit;
+  using Pack = typename Tile::pack;
+  using Gate = decltype(Body::gate);
+  using Logits = TileLogits<Logit>;
+  using Row = decltype(std::declval<Gate const&>().template open<float>(typename Tile::lanes{}, LogitRow<Logit>{nullptr}, Index{}));
+  static constexpr bool opens_together = requires { requires Gate::opens_tiles; };
+
+  // Rows to be left to the row form from the start: padding, and all of them where keys do not fit.
+  unsigned by_rows() const {
+    bool const biased = !body_.options.bias.empty();
+    if ((Body::selection_needs_scores && !biased) || // keys and group scores are then two numbers
+        body_.logits.row_stride() > Tile::most_stride || experts_ > Tile::most_experts)
+      return every_row;
+    unsigned padded = 0;
+    if (!body_.options.padding.empty())
+      for (int r = 0; r < rows; ++r) padded |= unsigned(body_.options.padding[first_ + r] != 0) << r;
+    return padded;
+  }
+  void route_rows(unsigned which) const {
+    for (; which != 0; which &= which - 1) body_(lanes_, memory_, worker_, first_ + __builtin_ctz(which));
+  }
+
+  void route_together(unsigned missed) {
+    bool const biased = !body_.options.bias.empty();
+    auto opened = open_none();
+    if (biased) opened = open(gate::KeepNothing{});
+    std::int32_t ids[top_k][rows];
+    missed |= choose(biased, opened, ids);
+    if (missed != 0)
+      for (Index k = 0; k < top_k; ++k)
+        for (Index r = 0; r < rows; ++r)
+          if (missed >> r & 1) ids[k][r] = 0; // to be overwritten; must be read from somewhere until then
+
+    bool const reads_row = body_.gate.weights_read_row(top_k);
+    float* const kept = body_.scratch.tile_keys(memory_);
+    bool const keeps = !biased && reads_row && body_.partial != nullptr;
+    if (keeps)
+      opened = open(TileFacts<Tile, Gate, Logits>::keep_in(kept, experts_));
+    else if (!biased && reads_row)
+      opened = open(gate::KeepNothing{});
+
+    Pack chosen[top_k], weights[top_k];
+    for (Index k = 0; k < top_k; ++k) {
+      if constexpr (std::same_as<Logit, float>) {
+        chosen[k] = Tile::gather(logits_.data, logits_.stride, ids[k]);
+      } else {
+        for (Index r = 0; r < rows; ++r) chosen[k].v[r] = logit_row(r)(Index(ids[k][r]));
+      }
+    }
+    body_.gate.weigh(typename Tile::row_lanes{}, opened, static_cast<Pack const*>(chosen), top_k, top_k, weights);
+    auto finite = math::is_finite(weights[0]);
+    for (Index k = 0; k < top_k; ++k) {
+      weights[k] = math::keep_nan(weights[k], weights[k]); // one NaN everywhere
+      finite = finite & math::is_finite(weights[k]);
+    }
+    missed |= every_row & ~Tile::bits(finite);
+
+    Tile::template store_rows<int(top_k)>(ids, body_.out.expert_ids.row(first_), body_.out.expert_ids.row_stride());
+    Tile::template store_rows<int(top_k)>(weights, body_.out.weights.row(first_), body_.out.weights.row_stride());
+    route_rows(missed);
+    if (unsigned const live = every_row & ~missed; body_.partial != nullptr && live != 0) collect(live, ids, kept, opened, keeps);
+  }
+
+  LogitRow<Logit> logit_row(Index r) const { return {body_.logits.row(first_ + r)}; }
+
+  // What the gate reads of whole rows.
+  static auto open_none() {
+    return decltype(std::declval<Gate const&>().template open<Pack>(typename Tile::row_lanes{}, LogitRow<Pack>{nullptr}, Index{})){};
+  }
+  template <class Keep> auto open(Keep keep) const {
+    if constexpr (opens_together) {
+      return body_.gate.template open<Pack>(typename Tile::open_lanes{}, logits_, experts_, keep);
+    } else {
+      auto opened = open_none();
+      if constexpr (!std::is_empty_v<Row>)
+        for (Index r = 0; r < rows; ++r) Tile::set_row(opened, int(r), body_.gate.template open<float>(lanes_, logit_row(r), experts_));
+      return opened;
+    }
+  }
+
+  // The choices of the rows, from keys in place or in scratch memory. Returns the rows that are left.
+  template <class Rows> unsigned choose(bool biased, Rows const& opened, std::int32_t (*ids)[Tile::rows]) const {
+    if constexpr (std::same_as<Logit, float>)
+      if (!biased) return body_.selection.choose_tile(Tile{}, logits_.data, logits_.stride, experts_, ids);
+    float* const keys = body_.scratch.tile_keys(memory_);
+    unsigned missed = 0;
+    for (Index r = 0; r < rows; ++r) {
+      body_.key_row(lanes_, logit_row(r), Tile::row_of(opened, int(r)), first_ + r, keys + r * experts_);
+      auto const x = logit_row(r);
+      if (biased && lanes_.any(experts_, [=](auto e) { return math::is_nan(x(e)); })) missed |= 1u << r;
+    }
+    return missed | body_.selection.choose_tile(Tile{}, keys, experts_, experts_, ids);
+  }
+
+  template <class Rows>
+  void collect(unsigned live, std::int32_t const (*ids)[Tile::rows], float* kept, [[maybe_unused]] Rows const& opened,
+               [[maybe_unused]] bool is_kept) const {
+    Index const sequences = body_.sequences;
+    Index const sequence = sequences == 1 ? 0 : sequence_of(body_.options.segments.data(), sequences, first_);
+    auto const each_row = [&](auto f) { // f(facts) for one row at a time
+      for (unsigned left = live; left != 0; left &= left - 1) {
+        Index const t = first_ + __builtin_ctz(left);
+        f(body_.facts(logit_row(__builtin_ctz(left)), top_k, body_.out.expert_ids.row(t), body_.out.weights.row(t), memory_, t), t);
+      }
+    };
+    if (sequences > 1 && sequence != sequence_of(body_.options.segments.data(), sequences, first_ + rows - 1)) {
+      each_row([&](auto const& facts, Index t) {
+        Body::needs::add(lanes_, facts, body_.sums_of(worker_, sequence_of(body_.options.segments.data(), sequences, t)));
+      });
+      return;
+    }
+    TileFacts<Tile, Gate, Logits> facts(body_.gate, logits_, experts_, live, ids, top_k, kept);
+    if constexpr (std::same_as<Rows, typename TileFacts<Tile, Gate, Logits>::Row>)
+      if (is_kept) facts.reuse(opened);
+    Body::needs::add_tile(lanes_, facts, each_row, body_.sums_of(worker_, sequence));
+  }
+
+  Body const& body_;
+  std::byte* memory_;
+  Index worker_, first_, experts_;
+  Logits logits_;
+  typename Tile::lanes lanes_;
+};
+
+} // namespace moebal::detail
