@@ -74,6 +74,7 @@
 #include "select/group_limited_top_k.hpp"
 #include "select/hash.hpp"
 #include "select/hash_table.hpp"
+#include "select/laser.hpp"
 #include "select/momentum_quantile.hpp"
 #include "select/no_token_left_behind.hpp"
 #include "select/overflow_recycling.hpp"
