@@ -1,175 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// A strategy is a Recipe: a logit map, a selection, a gate, balancing rules with their scopes and a way to drop. Method hides its
-// type, so that one loop runs them all; what a type says of itself becomes Facts, for the table and docs/strategies.md.
+// Method hides the type of a Recipe, so that one loop runs them all: that of synthetic logits and traces (run.cpp), and the training
+// of examples/train_moe_lm.
 
 #include "../train_moe_lm/clock.hpp"
-#include "counted.hpp"
-#include "maps.hpp"
-
-#include <moebal/backend/eigen.hpp>
-#include <moebal/balance/balancers.hpp>
-#include <moebal/balancer.hpp>
-#include <moebal/core/local_experts.hpp>
-#include <moebal/plan/group.hpp>
-#include <moebal/router.hpp>
-#include <moebal/select/hash_table.hpp>
-#include <moebal/select/top_k.hpp>
-#include <moebal/stats/margin_histogram.hpp>
-#include <moebal/stats/score_histogram.hpp>
-
-#include <string>
-#include <tuple>
+#include "recipe.hpp"
+#include "shuffled.hpp"
 
 namespace lab {
 
-using moebal::ExpertId;
-using moebal::StateError;
-using Ids = MatrixView<ExpertId const>;
-
-/// What strategies may read of a run.
-struct Make {
-  Index experts = 16;
-  Index rank = 0, ranks = 1;
-  double coefficient = 0.1; // of losses
-  double rate = 0.01;       // first rate of a bias; it falls in a line to 0
-  double capacity = 1.25;   // factor, where pairs are dropped
-  moebal::LocalExperts local{.first = 0, .count = 16};
-  std::shared_ptr<moebal::HashTable const> random_1, balanced_1, balanced_2; // token id -> experts
-
-  Index computing() const { return experts * 3 / 4; } // where the others are zero-computation experts
+enum class Evaluation {
+  AsTrained,
+  Causal, // as at inference: what looks at later tokens has its causal partner in its place
 };
-
-/// A rule and how far its statistics are summed.
-template <moebal::balance_scope S, class R> struct At {
-  using scope = S;
-  R rule{};
-};
-template <class S, class R> constexpr At<S, R> at(S, R rule) { return {rule}; }
-/// Rules at several scopes.
-template <class... A> struct Balance {
-  std::tuple<A...> all{};
-  auto make(moebal::BalancerShape shape, Comm comm) const {
-    return std::apply(
-        [&](auto const&... a) {
-          if constexpr (sizeof...(a) == 0)
-            return moebal::Balancer(moebal::MicroBatch<>{}, moebal::Rules<>{}, shape, comm);
-          else if constexpr (sizeof...(a) == 1)
-            return (moebal::Balancer(typename std::remove_cvref_t<decltype(a)>::scope{}, a.rule, shape, comm), ...);
-          else
-            return moebal::Balancers(
-                moebal::Balancer(typename std::remove_cvref_t<decltype(a)>::scope{}, a.rule, shape, comm)...);
-        },
-        all);
-  }
-};
-template <class... A> constexpr Balance<A...> balance(A... a) { return {{a...}}; }
-
-/// What RowOptions::tags are.
-enum class Tags { None, TokenId, Domain };
-inline constexpr Index domains = 4;
-/// Whose pairs compete for the slots of an expert.
-enum class CapacityOf { MicroBatch, AllRanks };
-
-template <class Selection, class Gate, class Rules = Balance<>, class Map = LinearMap, class Drop = moebal::DropByPosition<moebal::ChoiceOrder::Equal>>
-struct Recipe {
-  Selection select{};
-  Gate gate{};
-  Rules balance{};
-  Map map{};
-  Drop drop{};
-  CapacityOf capacity_of = CapacityOf::MicroBatch;
-  Tags tags = Tags::None;
-  Index choices = Selection::top_k; // experts a token is meant to use
-  Index computing = 0;              // experts whose load counts; 0: all
-};
-
-/// What the types of a recipe say of it.
-struct Facts {
-  Index top_k = 0;
-  bool causal = true, causal_drop = true;
-  bool has_loss = false, has_bias = false;
-  bool on_given_logits = true; // runs on a trace, and in a model that has its own gate product
-  std::string logits, reads, scope, communicated;
-};
-
-namespace detail {
-template <class S> struct MarginOf {};
-template <Index bins> struct MarginOf<moebal::stats::MarginHistogram<bins>> {
-  using yes = int;
-};
-template <class S> std::string name_of_statistic() {
-  using namespace moebal;
-  if constexpr (std::same_as<S, stats::Counts>) return "counts";
-  else if constexpr (std::same_as<S, stats::FirstChoiceCounts>) return "counts of first choices";
-  else if constexpr (std::same_as<S, stats::UnbiasedCounts>) return "counts without the bias";
-  else if constexpr (std::same_as<S, stats::UnbiasedFirstChoiceCounts>) return "first choices without the bias";
-  else if constexpr (std::same_as<S, stats::ScoreSums>) return "score sums";
-  else if constexpr (std::same_as<S, stats::LogSumExpSquares>) return "sum of logsumexp^2";
-  else if constexpr (requires { typename MarginOf<S>::yes; }) return "margin histogram";
-  else if constexpr (S::slots(2) == S::slots(3)) return "tokens of devices";
-  else return "score histogram";
-}
-template <class... S> std::string names_of(moebal::stats::List<S...>) {
-  std::string text;
-  ((text += (text.empty() ? "" : ", ") + name_of_statistic<S>()), ...);
-  return text.empty() ? "-" : text;
-}
-template <class... R> std::string names_of(moebal::Rules<R...> rules) {
-  std::string text;
-  rules.each([&](auto const& rule) { text += (text.empty() ? "" : ", ") + std::string(rule.name); });
-  return text;
-}
-template <class S> std::string scope_text() {
-  std::string text = S::name;
-  for (char& c : text) c = c == '_' ? ' ' : c;
-  return text + (S::accumulate == moebal::Accumulate::Running   ? ", running"
-                 : S::accumulate == moebal::Accumulate::TwoPass ? ", two passes"
-                                                                : "");
-}
-/// "16 E + 2 integers a micro-batch": what a balancer of this scope sends.
-template <class S, class R> std::string sent_text() {
-  using Traits = moebal::detail::Traits<moebal::detail::as_rules_t<R>>;
-  using Pooled = typename Traits::pooled;
-  if (!S::over_ranks) return "nothing";
-  Index const slope = Pooled::slots(64) - Pooled::slots(63), rest = Pooled::slots(64) - 64 * slope;
-  std::string text = slope == 0 ? "" : slope == 1 ? "E" : std::to_string(slope) + " E";
-  if (rest > 0) text += (text.empty() ? "" : " + ") + std::to_string(rest);
-  bool const by_step = S::accumulate == moebal::Accumulate::TwoPass || !Traits::has_loss;
-  return text + " integers a " + (by_step ? "step" : "micro-batch");
-}
-template <class Text> void add_once(std::string& to, Text const& text) {
-  if (to.find(text) == std::string::npos) to += (to.empty() ? "" : "; ") + std::string(text);
-}
-template <class... A> void tell(Balance<A...>, Facts& facts) {
-  [[maybe_unused]] auto const one = [&]<class S, class R>(At<S, R>) {
-    using Traits = moebal::detail::Traits<moebal::detail::as_rules_t<R>>;
-    add_once(facts.reads, names_of(typename Traits::needs{}));
-    add_once(facts.scope, scope_text<S>());
-    if (sent_text<S, R>() != "nothing") add_once(facts.communicated, sent_text<S, R>());
-    facts.has_loss = facts.has_loss || Traits::has_loss;
-    facts.has_bias = facts.has_bias || Traits::has_bias;
-  };
-  (one(A{}), ...);
-}
-} // namespace detail
-
-template <class Selection, class Gate, class Rules, class Map, class Drop>
-Facts facts_of(Recipe<Selection, Gate, Rules, Map, Drop> const* = nullptr) {
-  Facts f;
-  f.top_k = Selection::top_k;
-  f.causal = Selection::causal && Map::causal;
-  f.causal_drop = Drop::causal;
-  f.on_given_logits = std::same_as<Map, LinearMap> || requires(Map map, In z, Out out) { map.over(std::uint64_t(), z, out); };
-  f.logits = Map::name;
-  f.has_loss = Map::has_loss;
-  detail::tell(Rules{}, f);
-  if (f.reads.empty()) f.reads = "-";
-  if (f.scope.empty()) f.scope = "-";
-  if (f.communicated.empty()) f.communicated = "nothing";
-  return f;
-}
 
 /// A strategy at work on one rank.
 class Method {
@@ -177,34 +21,42 @@ public:
   virtual ~Method() = default;
   virtual Index top_k() const = 0;
   virtual Index choices() const = 0;
-  virtual Index computing() const = 0;
+  virtual moebal::ZeroExperts zeros() const = 0; // ffn: experts that compute
   virtual Tags tags() const = 0;
+  virtual bool causal() const = 0; // whether a token's choices depend on no later token
   virtual bool learns() const = 0; // whether a gradient moves the router
 
   virtual Index parameters(Index width) const = 0;
   virtual void start(std::uint64_t seed, Index width, std::span<float> parameters) = 0;
-  /// Logits of tokens x, and what comes back to the parameters (overwritten). d_z may be written.
-  virtual void forward(In x, std::uint64_t seed, Numbers const& parameters, Out z) = 0;
-  virtual void backward_map(In x, std::uint64_t seed, Numbers const& parameters, In z, Out d_z, Numbers& d_parameters) = 0;
+  /// Logits of tokens x, and what comes back: added to d_parameters, and to d_x [T, D] unless that is empty. d_z may be written.
+  virtual void forward(In x, std::uint64_t seed, Weights parameters, Out z) = 0;
+  virtual void backward_map(In x, std::uint64_t seed, Weights parameters, In z, Out d_z, Slopes d_parameters, Out d_x) = 0;
   /// The logits without noise.
-  virtual void reference(In x, std::uint64_t seed, Numbers const& parameters, Out z) = 0;
+  virtual void reference(In x, std::uint64_t seed, Weights parameters, Out z) = 0;
   virtual bool deaf() const = 0; // to offsets of the logits
   /// What the map makes of given logits, in place.
   virtual void over(std::uint64_t seed, Out z) = 0;
 
   virtual void begin_step(Index step, Index micro_batches) = 0;
   virtual void route(Index g, In z, VectorView<Index const> tags, moebal::RoutingView<float> out) = 0;
+  /// After all micro-batches. Collective.
+  virtual void all_routed() = 0;
   virtual void backward(Index g, In z, VectorView<Index const> tags, Ids ids, MatrixView<float const> d_weights, Out d_z) = 0;
   virtual void end_step(float rate_scale) = 0;
   virtual bool two_passes() const = 0; // slopes are known only after all micro-batches were routed
   virtual VectorView<std::int64_t const> counts() const = 0; // [E] of the micro-batch routed last
-  /// As at inference: nothing is counted, and what looks at later tokens has its causal partner in its place.
-  virtual void evaluate(In z, VectorView<Index const> tags, moebal::RoutingView<float> out) = 0;
+  /// Routes for validation: nothing is counted, no state moves.
+  virtual void evaluate(Evaluation how, In z, VectorView<Index const> tags, moebal::RoutingView<float> out) = 0;
   /// kept [T, K] out: 1 where a pair has a slot.
   virtual void keep(Ids ids, MatrixView<float const> weights, std::vector<std::uint8_t>& kept) = 0;
   virtual void save(std::ostream& out) const = 0;
   virtual void restore(std::istream& in) = 0;
   virtual Comm const& comm() const = 0;
+
+  /// Processor time spent so far in the balancer, and on its statistics once these were measured.
+  virtual double balancer_seconds() const = 0;
+  /// Measures what collecting the statistics of such a micro-batch costs: the difference to routing without.
+  virtual void measure_statistics(In z, VectorView<Index const> tags, moebal::RoutingView<float> out) = 0;
 };
 
 template <class R> class MethodOf;
@@ -218,22 +70,25 @@ class MethodOf<Recipe<Selection, Gate, Rules, Map, Drop>> final : public Method 
 public:
   MethodOf(Plan plan, Make const& make, Comm comm)
       : plan_(plan), make_(make), comm_(comm),
-        balancer_(plan.balance.make({.experts = make.experts, .top_k = Selection::top_k}, comm)) {}
+        balancer_(plan.balance.make({.experts = make.experts, .top_k = Selection::top_k}, comm)) {
+    if (plan_.zeros.ffn == 0) plan_.zeros = {.ffn = make.experts};
+  }
 
   Index top_k() const override { return Selection::top_k; }
   Index choices() const override { return plan_.choices; }
-  Index computing() const override { return plan_.computing > 0 ? plan_.computing : make_.experts; }
+  moebal::ZeroExperts zeros() const override { return plan_.zeros; }
   Tags tags() const override { return plan_.tags; }
+  bool causal() const override { return Selection::causal && Map::causal; }
   bool learns() const override { return Balancer::has_loss || Map::has_loss; }
   Comm const& comm() const override { return comm_; }
 
   Index parameters(Index width) const override { return plan_.map.parameters(make_.experts, width); }
   void start(std::uint64_t seed, Index width, std::span<float> p) override { plan_.map.start(seed, make_.experts, width, p); }
-  void forward(In x, std::uint64_t seed, Numbers const& p, Out z) override { plan_.map.forward(x, seed, p, z); }
-  void backward_map(In x, std::uint64_t seed, Numbers const& p, In z, Out d_z, Numbers& d_p) override {
-    plan_.map.backward(x, seed, p, z, d_z, d_p);
+  void forward(In x, std::uint64_t seed, Weights p, Out z) override { plan_.map.forward(x, seed, p, z); }
+  void backward_map(In x, std::uint64_t seed, Weights p, In z, Out d_z, Slopes d_p, Out d_x) override {
+    plan_.map.backward(x, seed, p, z, d_z, d_p, d_x);
   }
-  void reference(In x, std::uint64_t seed, Numbers const& p, Out z) override {
+  void reference(In x, std::uint64_t seed, Weights p, Out z) override {
     if constexpr (requires { plan_.map.reference(x, p, z); })
       plan_.map.reference(x, p, z);
     else
@@ -245,32 +100,41 @@ public:
   }
 
   void begin_step(Index step, Index micro_batches) override {
+    train::Measured const measured(balancer_time());
     seed_ = std::uint64_t(step);
+    if constexpr (requires { plan_.map.share; }) plan_.map.share = 1 / double(micro_batches);
     balancer_.begin_step(micro_batches);
+    if constexpr (Rules::shuffled) shuffled_.begin_step(micro_batches);
   }
   void route(Index g, In z, VectorView<Index const> tags, moebal::RoutingView<float> out) override {
     auto const options = options_of(z.rows(), tags);
     Index const sequences = options.segments.size() - 1;
     if (load_.sequences() != sequences) load_ = moebal::Load<Needs>(sequences, make_.experts);
     route_with<Needs>(router(), z, options, out, load_.view());
-    balancer_.observe(g, load_);
+    train::Measured const measured(balancer_time());
+    balancer_seconds_ += statistics_seconds_;
+    if constexpr (Rules::shuffled)
+      shuffled_.keep(g, out.expert_ids, load_);
+    else
+      balancer_.observe(g, load_);
+  }
+  void all_routed() override {
+    train::Measured const measured(balancer_time());
+    if constexpr (Rules::shuffled) shuffled_.show(make_.seed, seed_, comm_, balancer_);
   }
   void backward(Index g, In z, VectorView<Index const> tags, Ids ids, MatrixView<float const> d_weights, Out d_z) override {
     auto const options = options_of(z.rows(), tags);
-    auto const terms = balancer_.terms(g);
+    auto const terms = terms_of(g);
     Router const r = router();
     workspace_.reserve(r.template workspace_bytes<Needs>(exec_, z.rows(), z.cols(), options.segments.size() - 1));
     r.backward_into(exec_, z, options, ids, moebal::RouterGradient<float>{d_weights, terms.router_slopes, terms.router_z_slopes},
                     d_z, moebal::WorkspaceView<>(workspace_));
   }
-  void end_step(float rate_scale) override { balancer_.end_step(rate_scale); }
-  bool two_passes() const override {
-    return std::apply(
-        [](auto const&... a) {
-          return (false || ... || (std::remove_cvref_t<decltype(a)>::scope::accumulate == moebal::Accumulate::TwoPass));
-        },
-        plan_.balance.all);
+  void end_step(float rate_scale) override {
+    train::Measured const measured(balancer_time());
+    balancer_.end_step(rate_scale);
   }
+  bool two_passes() const override { return Rules::two_passes; }
   VectorView<std::int64_t const> counts() const override {
     counts_.assign(std::size_t(make_.experts), 0);
     for (Index s = 0; s < load_.sequences(); ++s) {
@@ -279,14 +143,18 @@ public:
     }
     return counts_;
   }
-  void evaluate(In z, VectorView<Index const> tags, moebal::RoutingView<float> out) override {
-    auto options = options_of(z.rows(), tags);
+  void evaluate(Evaluation how, In z, VectorView<Index const> tags, moebal::RoutingView<float> out) override {
+    auto const options = options_of(z.rows(), tags);
     if constexpr (requires { typename Selection::Inference; }) {
-      moebal::Router<typename Selection::Inference, Gate> const partner{{}, plan_.gate};
-      route_with<moebal::stats::None>(partner, z, options, out, {});
-    } else {
-      route_with<moebal::stats::None>(router(), z, options, out, {});
+      if (how == Evaluation::Causal) {
+        moebal::Router<typename Selection::Inference, Gate> const partner{{}, plan_.gate};
+        route_with<moebal::stats::None>(partner, z, options, out, {});
+        for (Index t = 0; t < z.rows(); ++t) // no more experts than in training
+          for (Index k = plan_.choices; k < top_k(); ++k) out.expert_ids(t, k) = moebal::no_expert, out.weights(t, k) = 0;
+        return;
+      }
     }
+    route_with<moebal::stats::None>(router(), z, options, out, {});
   }
   void keep(Ids ids, MatrixView<float const> weights, std::vector<std::uint8_t>& kept) override {
     Index const pairs = ids.rows() * ids.cols();
@@ -299,8 +167,35 @@ public:
   }
   void save(std::ostream& out) const override { balancer_.save(out); }
   void restore(std::istream& in) override { balancer_.restore(in); }
+  double balancer_seconds() const override { return balancer_seconds_; }
+  void measure_statistics(In z, VectorView<Index const> tags, moebal::RoutingView<float> out) override {
+    if constexpr (balances) {
+      auto const options = options_of(z.rows(), tags);
+      auto const seconds_of = [&]<class N>(std::type_identity<N>, moebal::LoadView<N> load) {
+        double best = 1;
+        for (int i = 0; i < 20; ++i) {
+          double seconds = 0;
+          {
+            train::Measured const measured(seconds);
+            route_with<N>(router(), z, options, out, load);
+          }
+          best = std::min(best, seconds);
+        }
+        return best;
+      };
+      moebal::Load<Needs> load(options.segments.size() - 1, make_.experts);
+      double const with = seconds_of(std::type_identity<Needs>{}, load.view());
+      statistics_seconds_ = std::max(0.0, with - seconds_of(std::type_identity<moebal::stats::None>{}, {}));
+    }
+  }
 
 private:
+  static constexpr bool balances = Balancer::has_loss || Balancer::has_bias;
+  double& balancer_time() { return balances ? balancer_seconds_ : ignored_; }
+  auto terms_of(Index g) {
+    train::Measured const measured(balancer_time());
+    return balancer_.terms(g);
+  }
   Router router() const {
     Selection select = plan_.select;
     if constexpr (requires { select.seed; }) select.seed = seed_; // no position keeps its luck
@@ -340,12 +235,14 @@ private:
   moebal::EigenExec exec_{};
   moebal::Workspace workspace_, plan_workspace_;
   moebal::Load<Needs> load_;
+  Shuffled<Needs> shuffled_;
   moebal::Plan slots_;
   std::vector<Index> segments_;
   std::vector<ExpertId> all_ids_;
   Numbers all_weights_;
   mutable std::vector<std::int64_t> counts_;
-  std::uint64_t seed_ = 0;
+  std::uint64_t seed_ = 0; // of the step
+  double balancer_seconds_ = 0, statistics_seconds_ = 0, ignored_ = 0;
 };
 
 } // namespace lab

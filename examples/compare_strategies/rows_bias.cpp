@@ -24,45 +24,46 @@ namespace lab {
 namespace {
 constexpr GlobalBatch<Accumulate::Running> step{};
 constexpr char const* loss_free = "https://arxiv.org/abs/2408.15664";
+constexpr Sigmoid raw{.normalise = Normalise::None}; // as the paper weighs
 constexpr GroupLimitedTopK<2> grouped{.groups = 4, .kept = 2};
 using Complementary = SwitchLoss<Choices::All, CountSource::Unbiased>;
 } // namespace
 
 std::vector<Row> bias_rows() {
   return {
-      row({"loss_free", "Loss-free, sign", "top-K of s + b", "sigmoid", "b_e += u sign(mean c - c_e)", loss_free},
+      row({"loss_free", "Loss-free, sign", "top-K of s + b", "sigmoid, not normalised", "b_e += u sign(mean c - c_e)", loss_free},
           [](Make const& m) {
-            return Recipe{.select = TopK<2>{}, .gate = Sigmoid{}, .balance = balance(at(step, LossFreeBias{.rate = float(m.rate)}))};
+            return Recipe{.select = TopK<2>{}, .gate = raw, .balance = balance(at(step, LossFreeBias{.rate = float(m.rate)}))};
           }),
-      row({"loss_free_micro", "Loss-free, counts of one micro-batch", "top-K of s + b", "sigmoid", "b_e += u sign(mean c - c_e)", loss_free},
+      row({"loss_free_micro", "Loss-free, counts of one micro-batch", "top-K of s + b", "sigmoid, not normalised", "b_e += u sign(mean c - c_e)", loss_free},
           [](Make const& m) {
-            return Recipe{.select = TopK<2>{}, .gate = Sigmoid{},
+            return Recipe{.select = TopK<2>{}, .gate = raw,
                           .balance = balance(at(MicroBatch<>{}, LossFreeBias{.rate = float(m.rate)}))};
           }),
-      row({"loss_free_proportional", "Loss-free, proportional", "top-K of s + b", "sigmoid", "b_e += u E (1 / E - F_e)", loss_free},
+      row({"loss_free_proportional", "Loss-free, proportional", "top-K of s + b", "sigmoid, not normalised", "b_e += u E (1 / E - F_e)", loss_free},
           [](Make const& m) {
-            return Recipe{.select = TopK<2>{}, .gate = Sigmoid{},
+            return Recipe{.select = TopK<2>{}, .gate = raw,
                           .balance = balance(at(step, ProportionalBias{.rate = float(2 * m.rate)}))};
           }),
-      row({"loss_free_multiplicative", "Loss-free, multiplicative", "top-K of s b", "sigmoid", "b_e += u sign(mean c - c_e), from 1", loss_free},
+      row({"loss_free_multiplicative", "Loss-free, multiplicative", "top-K of s b", "sigmoid, not normalised", "b_e += u sign(mean c - c_e), from 1", loss_free},
           [](Make const& m) {
-            return Recipe{.select = TopK<2>{}, .gate = Sigmoid{},
+            return Recipe{.select = TopK<2>{}, .gate = raw,
                           .balance = balance(at(step, MultiplicativeBias{.rate = float(2 * m.rate)}))};
           }),
-      row({"loss_free_rms", "Loss-free, RMS", "top-K of s + b", "sigmoid", "b -= u (F - Q) / RMS(F - Q)", "https://kexue.fm/archives/10757"},
+      row({"loss_free_rms", "Loss-free, RMS", "top-K of s + b", "sigmoid, not normalised", "b -= u (F - Q) / RMS(F - Q)", "https://kexue.fm/archives/10757"},
           [](Make const& m) {
-            return Recipe{.select = TopK<2>{}, .gate = Sigmoid{}, .balance = balance(at(step, RmsBias{.rate = float(m.rate)}))};
+            return Recipe{.select = TopK<2>{}, .gate = raw, .balance = balance(at(step, RmsBias{.rate = float(m.rate)}))};
           }),
-      row({"loss_free_zero_mean", "Loss-free, zero-mean", "top-K of s + b", "sigmoid", "b += d - mean d, d_e = u sign(mean c - c_e)",
+      row({"loss_free_zero_mean", "Loss-free, zero-mean", "top-K of s + b", "sigmoid, not normalised", "b += d - mean d, d_e = u sign(mean c - c_e)",
            "https://github.com/pytorch/torchtitan"},
           [](Make const& m) {
-            return Recipe{.select = TopK<2>{}, .gate = Sigmoid{},
+            return Recipe{.select = TopK<2>{}, .gate = raw,
                           .balance = balance(at(step, LossFreeBias{.rate = float(m.rate), .centring = Centring::Mean}))};
           }),
-      row({"loss_free_annealed", "ALF theory", "top-K of s + b", "sigmoid", "b_e += u / sqrt(n) sign(mean c - c_e)",
+      row({"loss_free_annealed", "ALF theory", "top-K of s + b", "sigmoid, not normalised", "b_e += u / sqrt(n) sign(mean c - c_e)",
            "https://arxiv.org/abs/2512.03915"},
           [](Make const& m) {
-            return Recipe{.select = TopK<2>{}, .gate = Sigmoid{},
+            return Recipe{.select = TopK<2>{}, .gate = raw,
                           .balance = balance(at(step, annealed(LossFreeBias{.rate = float(8 * m.rate)}, OverRootSteps{})))};
           }),
       row({"smebu", "SMEBU", "top-K of s + b", "sigmoid", "m = (m + d) / 2, b += m, d = u tanh(2 v) - mean, v_e = 1 - c_e / mean c; + 1e-4 sequence loss",

@@ -23,8 +23,8 @@ std::vector<Row> loss_rows() {
   return {
       row({"none_softmax", "no balancing", "top-K", "softmax", "-", "-"},
           [](Make const&) { return Recipe{.select = TopK<2>{}, .gate = over_chosen}; }),
-      row({"none_sigmoid", "no balancing", "top-K", "sigmoid", "-", "-"},
-          [](Make const&) { return Recipe{.select = TopK<2>{}, .gate = Sigmoid{}}; }),
+      row({"none_sigmoid", "no balancing", "top-K", "sigmoid, not normalised", "-", "-"},
+          [](Make const&) { return Recipe{.select = TopK<2>{}, .gate = Sigmoid{.normalise = Normalise::None}}; }),
       row({"loss_sequence", "sequence-wise balance loss", "top-K", "softmax", switch_formula, "https://arxiv.org/abs/2405.04434"},
           [](Make const& m) {
             return Recipe{.select = TopK<2>{}, .gate = over_chosen,
@@ -55,6 +55,11 @@ std::vector<Row> loss_rows() {
             return Recipe{.select = TopK<2>{}, .gate = over_chosen,
                           .balance = balance(at(GlobalBatch<Accumulate::Running>{}, SwitchLoss<>{.coefficient = m.coefficient}),
                                              at(MicroBatch<>{}, SwitchLoss<>{.coefficient = m.coefficient / 100}))};
+          }),
+      row({"loss_subset", "Shuffled-batch LBL (Demons)", "top-K", "softmax", switch_formula, demons},
+          [](Make const& m) {
+            return Recipe{.select = TopK<2>{}, .gate = over_chosen,
+                          .balance = balance(at(RandomSubset{}, SwitchLoss<>{.coefficient = m.coefficient}))};
           }),
       row({"switch", "Switch", "top-1", "softmax", "c E sum_e c_e / T P_e; capacity", "https://arxiv.org/abs/2101.03961"},
           [](Make const& m) {

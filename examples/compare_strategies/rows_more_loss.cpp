@@ -54,7 +54,8 @@ std::vector<Row> more_loss_rows() {
                           .balance = balance(at(MicroBatch<>{}, PerClass<SwitchLoss<>, Devices>{
                                                                     .rule = {.coefficient = m.coefficient},
                                                                     .weights = {1, 1, 1, 0.75}})),
-                          .computing = m.computing()};
+                          .zeros = {.ffn = m.computing(), .zero = (m.experts - m.computing()) / 2,
+                                    .copy = m.experts - m.computing() - (m.experts - m.computing()) / 2}};
           }),
       row({"longcat", "LongCat-Flash", "top-K of p + b, the last quarter of E identity experts", "softmax x 6",
            "b_e += u (K_e / (K N) - c_e / (K T)) for the N networks + device loss", "https://arxiv.org/abs/2509.01322"},
@@ -68,7 +69,7 @@ std::vector<Row> more_loss_rows() {
                                    at(MicroBatch<>{}, ZeroExpertDeviceLoss<4>{.coefficient = m.coefficient / 100,
                                                                               .computing_experts = m.computing(),
                                                                               .computing_choices = choices})),
-                .computing = m.computing()};
+                .zeros = {.ffn = m.computing(), .copy = m.experts - m.computing()}};
           }),
       row({"locmoe", "LocMoE", "top-1", "softmax of chunk means", "c E sum_e f_e P_e + c KL(mean p || local)",
            "https://arxiv.org/abs/2401.13920"},

@@ -45,8 +45,6 @@ std::vector<Row> selection_rows() {
 
 std::vector<Absent> const& absent() {
   static std::vector<Absent> const all{
-      {"Shuffled-batch LBL (Demons)", "draws its tokens from the whole step, which is no scope of a balancer: train_moe_lm runs it as loss-subset",
-       "https://arxiv.org/abs/2501.11873"},
       {"EPLB", "places experts and routes nothing: rebalance() of plan/rebalance.hpp", "https://github.com/deepseek-ai/EPLB"},
       {"Quantile balancing, exact", "quantile_duals() of balance/quantile.hpp reads the scores of the whole batch, which no statistic holds; "
                                     "quantile is its histogram form",

@@ -39,18 +39,11 @@ std::vector<std::int64_t> Source::frequencies() const {
 }
 
 Make make_of(Source const& source, Setting const& setting) {
-  Make m;
-  m.experts = source.experts();
-  m.ranks = source.ranks();
+  Make m = make_for(source.experts(), source.ranks(), source.frequencies());
   m.coefficient = setting.coefficient;
   m.rate = setting.rate > 0 ? setting.rate : 2.0 / double(std::max<Index>(1, source.steps()));
   m.capacity = setting.capacity;
-  auto const frequencies = source.frequencies();
-  Index const vocabulary = Index(frequencies.size());
-  using moebal::HashTable;
-  m.random_1 = std::make_shared<HashTable>(HashTable::random(vocabulary, 1, m.experts, 7));
-  m.balanced_1 = std::make_shared<HashTable>(HashTable::balanced(frequencies, 1, m.experts));
-  m.balanced_2 = std::make_shared<HashTable>(HashTable::balanced(frequencies, std::min<Index>(2, m.experts), m.experts));
+  if (source.inputs()) m.seed = source.inputs()->shape().seed;
   return m;
 }
 
@@ -98,11 +91,7 @@ public:
   Worker(Row const& row, Source const& source, Setting const& setting, Make make, moebal::Communicator<moebal::Threads> const& comm,
          std::uint64_t seed, moebal::TraceWriter* record, std::mutex& writing)
       : source_(source), setting_(setting), comm_(comm), seed_(seed), record_(record), writing_(writing) {
-    make.rank = comm.rank();
-    bool const divides = make.experts % make.ranks == 0;
-    make.local = divides ? moebal::LocalExperts{make.rank * (make.experts / make.ranks), make.experts / make.ranks}
-                         : moebal::LocalExperts{0, make.experts};
-    method_ = row.make(make, Comm(comm));
+    method_ = row.make(on_rank(make, comm.rank()), Comm(comm));
     Index const width = source.inputs() ? source.inputs()->shape().width() : 0;
     weights_.resize(std::size_t(source.inputs() ? method_->parameters(width) : 0) + std::size_t(make.experts));
     if (source.inputs()) method_->start(moebal::random::bits(seed, 77), width, std::span(weights_).first(weights_.size() - std::size_t(make.experts)));
@@ -111,7 +100,7 @@ public:
   }
 
   double seconds() const { return seconds_; }
-  Index computing() const { return method_->computing(); }
+  Index computing() const { return method_->zeros().ffn; }
   Index tokens() const { return tokens_; }
   Traffic traffic() const { return method_->comm().traffic(); }
 
@@ -136,6 +125,10 @@ public:
       tokens_ += b.tokens;
       count(step, g, b, judge, tally);
       if (learns && !method_->two_passes()) learn(step, g, b);
+    }
+    {
+      train::Measured const measured(seconds_);
+      method_->all_routed();
     }
     if (learns && method_->two_passes())
       for (Index g = 0; g < all; ++g) learn(step, g, batches_[std::size_t(g)]);
@@ -226,16 +219,14 @@ private:
       for (Index e = 0; e < experts; ++e) d(t, e) += pull * (p[std::size_t(e)] - q[std::size_t(e)]);
     }
     std::size_t const own = weights_.size() - std::size_t(experts);
-    Numbers more(own);
     if (Inputs const* in = source_.inputs()) {
       // What the map wrote, without the offsets.
       In const x = in->x(step, comm_.rank(), g);
       clean_.resize(b.logits.size());
       Out const z(clean_.data(), b.tokens, experts);
       method_->forward(x, draw(step, g), weights_, z);
-      method_->backward_map(x, draw(step, g), weights_, z, d, more);
+      method_->backward_map(x, draw(step, g), weights_, z, d, Slopes(gradient_).first(own), {});
     }
-    for (std::size_t i = 0; i < own; ++i) gradient_[i] += more[i];
     for (Index t = 0; t < b.tokens; ++t)
       for (Index e = 0; e < experts; ++e) gradient_[own + std::size_t(e)] += d(t, e);
   }
@@ -246,7 +237,7 @@ private:
     for (ExpertId const e : b.ids)
       if (e >= 0) ++load[std::size_t(e)];
     for (std::size_t e = 0; e < load.size(); ++e) tally.load[e] += load[e];
-    load.resize(std::size_t(method_->computing()));
+    load.resize(std::size_t(method_->zeros().ffn));
     tally.micro += moebal::stats::max_vio(load);
     method_->keep({b.ids.data(), b.tokens, k}, {b.weights.data(), b.tokens, k}, kept_);
     for (std::size_t i = 0; i < b.ids.size(); ++i) {

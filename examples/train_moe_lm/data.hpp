@@ -124,6 +124,13 @@ public:
           domains_[std::size_t(d)].validation_window(m / domain_count() * sequences_ + i, per_domain * sequences_));
     return batch;
   }
+  /// How often each byte occurs in the texts [256].
+  std::vector<std::int64_t> frequencies() const {
+    std::vector<std::int64_t> counts(256, 0);
+    for (Domain const& domain : domains_)
+      for (char const c : domain.text) ++counts[std::uint8_t(c)];
+    return counts;
+  }
   /// Changes when any byte of any text does: a resumed run must read what the first run read.
   std::uint64_t fingerprint() const {
     std::uint64_t hash = 14695981039346656037u; // FNV-1a

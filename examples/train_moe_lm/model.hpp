@@ -3,7 +3,7 @@
 
 // A byte-level language model with one MoE layer, written out by hand. The dense parts are Eigen products; which expert
 // sees which token, and the way there and back, is moebal's. Router and balancing come in between: the caller runs
-//   embed -> (route) -> predict -> predict_backward -> (route backward) -> embed_backward.
+//   embed -> (logits of n, route) -> predict -> predict_backward -> (their backward, into n) -> embed_backward.
 //
 //   x = [embeddings of the last 12 bytes, mean embedding of the last 64]   h = x W_in   n = rmsnorm(h)
 //   logits = n W_router    y = h + sum_k w_k FFN_k(n)    p(next byte) = softmax(rmsnorm(y) W_out)
@@ -26,6 +26,9 @@ template <class Real> struct Activations {
   Matrix<Real> slots, hidden, out; // [slots, D], [slots, H], [slots, D] in the order of experts
   Matrix<Real> p;                  // [T, 256]; after backward: d loss / d its logits
   Matrix<Real> d_y, d_n, d_logits; // [T, D], [T, D], [T, E]
+  std::vector<Index> tags;         // [T] what the selection reads beside the logits
+  std::vector<std::uint8_t> kept;  // [T, K] with a capacity: 1 where a pair has a slot
+  std::vector<moebal::ExpertId> kept_ids;
   Matrix<Real> d_slots, d_hidden;  // [slots, D], [slots, H]
   Matrix<Real> d_weights;          // [T, K]
   Matrix<Real> d_x;                // [T, input]
@@ -49,7 +52,7 @@ void rmsnorm_backward(Matrix<Real> const& normed, Vector<Real> const& scale, Mat
 
 } // namespace detail
 
-/// x, h, n and the router's logits.
+/// x, h and n, from which the router's logits are.
 template <class Real>
 void embed(ModelShape const& s, Parameters<Real> const& p, Batch const& batch, Activations<Real>& a) {
   a.batch = batch;
@@ -70,7 +73,6 @@ void embed(ModelShape const& s, Parameters<Real> const& p, Batch const& batch, A
   }
   a.h.noalias() = a.x * p.input;
   detail::rmsnorm(a.h, a.n, a.n_scale);
-  a.logits.noalias() = a.n * p.router;
 }
 
 /// From a.routing (and a.dispatch made from it) to the prediction. Returns the sum over tokens of -ln p(next byte).
@@ -86,7 +88,7 @@ template <class Real> double predict(ModelShape const& s, Parameters<Real> const
     hidden = (hidden.rowwise() + p.up_bias.row(e)).cwiseMax(Real(0));
     a.out.middleRows(first, count).noalias() = hidden * p.down.middleRows(e * s.expert_width, s.expert_width);
   }
-  a.dispatch.combine(a.out, a.routing, a.y);
+  a.dispatch.combine(a.n, a.out, a.routing, a.y);
   a.y += a.h;
   detail::rmsnorm(a.y, a.m, a.m_scale);
   a.p.noalias() = a.m * p.output;
@@ -134,13 +136,12 @@ void predict_backward(ModelShape const& s, Parameters<Real> const& p, Real scale
     d_out.noalias() = d_hidden * p.up.middleRows(e * s.width, s.width).transpose();
   }
   a.dispatch.gather_backward(a.d_slots, a.d_n);
+  a.dispatch.zero_backward(a.n, a.routing, a.d_y, a.d_weights, a.d_n);
 }
 
-/// The rest of the way, from a.d_logits (the router's), a.d_n and a.d_y to the embeddings. Adds to g.
+/// The rest of the way, from a.d_n (through experts and router) and a.d_y to the embeddings. Adds to g.
 template <class Real>
 void embed_backward(ModelShape const& s, Parameters<Real> const& p, Activations<Real>& a, Parameters<Real>& g) {
-  g.router.noalias() += a.n.transpose() * a.d_logits;
-  a.d_n.noalias() += a.d_logits * p.router.transpose();
   detail::rmsnorm_backward(a.n, a.n_scale, a.d_n, a.d_y); // now d loss / d h
   g.input.noalias() += a.x.transpose() * a.d_y;
   a.d_x.noalias() = a.d_y * p.input.transpose();

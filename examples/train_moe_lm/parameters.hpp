@@ -27,6 +27,8 @@ struct ModelShape {
   Index recent = 12;       // bytes seen one by one
   Index recent_width = 16; // of each one's embedding
   Index bag_width = 32;    // embedding of the mean over the context
+  Index router = -1;       // weights of the logit map; -1: experts * width
+  Index router_weights() const { return router < 0 ? experts * width : router; }
   Index input() const { return recent * recent_width + bag_width; }
 };
 
@@ -37,7 +39,7 @@ template <class Real> struct Parameters {
   MatrixMap<Real> recent;  // [256, recent_width]
   MatrixMap<Real> bag;     // [256, bag_width]
   MatrixMap<Real> input;   // [input, D]
-  MatrixMap<Real> router;  // [D, E]
+  MatrixMap<Real> router;  // [D, E], or whatever [1, router_weights()] the logit map takes
   MatrixMap<Real> up;      // [E * D, H]   expert e: rows [e * D, (e + 1) * D)
   MatrixMap<Real> up_bias; // [E, H]
   MatrixMap<Real> down;    // [E * H, D]   expert e: rows [e * H, (e + 1) * H)
@@ -45,22 +47,26 @@ template <class Real> struct Parameters {
 
   Parameters(ModelShape const& s, Real* data)
       : recent(take(data, bytes, s.recent_width)), bag(take(data, bytes, s.bag_width)),
-        input(take(data, s.input(), s.width)), router(take(data, s.width, s.experts)),
+        input(take(data, s.input(), s.width)), router(router_of(s, data)),
         up(take(data, s.experts * s.width, s.expert_width)), up_bias(take(data, s.experts, s.expert_width)),
         down(take(data, s.experts * s.expert_width, s.width)), output(take(data, s.width, bytes)) {}
 
 private:
+  static MatrixMap<Real> router_of(ModelShape const& s, Real*& data) {
+    return s.router_weights() == s.experts * s.width ? take(data, s.width, s.experts) : take(data, 1, s.router_weights());
+  }
   static MatrixMap<Real> take(Real*& data, Index rows, Index cols) {
     return MatrixMap<Real>(std::exchange(data, data + rows * cols), rows, cols);
   }
 };
 
 inline Index parameter_count(ModelShape const& s) {
-  return bytes * (s.recent_width + s.bag_width + s.width) + s.input() * s.width + s.width * s.experts +
+  return bytes * (s.recent_width + s.bag_width + s.width) + s.input() * s.width + s.router_weights() +
          s.experts * (2 * s.width * s.expert_width + s.expert_width);
 }
 
-/// Draws all weights. Router weights are N(0, 0.1^2); the rest keeps the size of what flows through.
+/// Draws all weights. Router weights [D, E] are N(0, 0.1^2), others are left to their map; the rest keeps the size of
+/// what flows through and does not depend on the map.
 template <class Real> void initialise(ModelShape const& s, std::uint64_t seed, Vector<Real>& weights) {
   weights.setZero(parameter_count(s));
   Parameters<Real> p(s, weights.data());
@@ -71,7 +77,10 @@ template <class Real> void initialise(ModelShape const& s, std::uint64_t seed, V
   fill(p.recent, 1);
   fill(p.bag, 1);
   fill(p.input, 1 / std::sqrt(double(s.input())));
-  fill(p.router, 0.1);
+  for (Index i = 0; i < s.width * s.experts; ++i) {
+    Real const drawn = Real(0.1 * random.normal());
+    if (p.router.rows() == s.width) p.router.data()[i] = drawn;
+  }
   fill(p.up, std::sqrt(2 / double(s.width)));
   fill(p.down, 1 / std::sqrt(double(s.expert_width)));
   fill(p.output, 1 / std::sqrt(double(s.width)));

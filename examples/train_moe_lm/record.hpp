@@ -23,6 +23,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Checkpoint, step, perplexity, max_vio)
 struct Row {
   double perplexity = 0;               // of the whole validation text
   double perplexity_without_drops = 0; // the same weights, no capacity; equal to perplexity where nothing is dropped
+  double perplexity_causal = 0;        // where a selection looks at later tokens: with its causal partner in its place
   double max_vio_global = 0;           // load of the whole validation text: max / mean - 1
   double max_vio_batch = 0;            // load of one training step, mean of the last tenth of the steps
   double max_vio_micro_batch = 0;      // load of one micro-batch, mean over the validation text
@@ -32,11 +33,12 @@ struct Row {
   double dropped_train = 0;            // share of (token, choice) pairs, over all steps
   double dropped = 0;                  // the same in validation
   double seconds_per_step = 0;         // wall time, validation excluded
+  double choices = 0;                  // experts a token, over the validation text
   double balancer_share = 0;           // of the processor time of a step: balancer calls and statistics
 };
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Row, perplexity, perplexity_without_drops, max_vio_global, max_vio_batch,
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Row, perplexity, perplexity_without_drops, perplexity_causal, max_vio_global, max_vio_batch,
                                    max_vio_micro_batch, specialisation_bits, top_domain_share, dead_experts,
-                                   dropped_train, dropped, seconds_per_step, balancer_share)
+                                   dropped_train, dropped, seconds_per_step, choices, balancer_share)
 
 enum class Finished { No, Yes };
 
@@ -44,6 +46,7 @@ struct Record {
   std::string name; // of the strategy
   std::uint64_t seed = 0;
   std::int64_t experts = 0;
+  std::int64_t computing = 0; // the first of them, whose load counts: the others are zero-computation experts
   std::vector<std::string> domains;
   Finished finished = Finished::No;
   std::vector<double> train_loss; // [steps so far] nats per byte
@@ -52,12 +55,12 @@ struct Record {
   std::vector<Checkpoint> checkpoints;
   std::vector<std::int64_t> domain_load;            // [domains, E] over the validation text, at the end
   std::int64_t dropped_pairs = 0, routed_pairs = 0; // in training
-  double step_seconds = 0, cpu_seconds = 0, balancer_seconds = 0;
+  double step_seconds = 0, cpu_seconds = 0, balancer_seconds = 0, routing_seconds = 0;
   Row row;
   std::int64_t steps() const { return std::int64_t(train_loss.size()); }
 };
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Record, name, seed, experts, domains, finished, train_loss, max_vio, load,
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Record, name, seed, experts, computing, domains, finished, train_loss, max_vio, load,
                                    checkpoints, domain_load, dropped_pairs, routed_pairs, step_seconds, cpu_seconds,
-                                   balancer_seconds, row)
+                                   balancer_seconds, routing_seconds, row)
 
 } // namespace train

@@ -37,7 +37,7 @@ struct StateError : std::runtime_error {
 namespace detail {
 
 inline constexpr char state_mark[8] = {'t', 'r', 'a', 'i', 'n', 'm', 'o', 'e'};
-inline constexpr std::uint32_t state_version = 1;
+inline constexpr std::uint32_t state_version = 2;
 
 struct StateHeader {
   char mark[8];

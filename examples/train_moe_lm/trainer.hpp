@@ -18,12 +18,26 @@
 
 namespace train {
 
-/// Watches a run. Called by rank 0 between two steps.
+/// What balances: each rank makes its own.
+struct Contestant {
+  std::string name;
+  std::function<std::unique_ptr<lab::Method>(lab::Make const&, lab::Comm)> make;
+};
+inline Contestant contestant(StrategyInfo const& info, Index top_k) {
+  return {std::string(info.name),
+          [info, top_k](lab::Make const& make, lab::Comm comm) { return make_method(info, top_k, make, comm); }};
+}
+
+/// Watches a run.
 struct Observer {
-  /// After each step. Returns whether to stop here.
+  /// After each step, on rank 0. Returns whether to stop here.
   std::function<bool(Record const&)> stepped = [](Record const&) { return false; };
-  /// When a state is due (every few seconds and when stopped).
+  /// When a state is due (every few seconds and when stopped), on rank 0.
   std::function<void(Midway)> save = [](Midway) {};
+  /// On every rank, when a micro-batch was routed: step, what is known of it, the weights of the logit map.
+  std::function<void(Index, Activations<float> const&, lab::Weights, lab::Method&)> routed{};
+  /// On every rank, after the last step.
+  std::function<void(lab::Method const&)> ended{};
 };
 
 class Trainer {
@@ -32,32 +46,21 @@ public:
       : corpus_(corpus), s_(settings), observer_(std::move(observer)), validation_(validation) {}
 
   /// Runs a strategy from the start, or on from where `midway` stopped. The record says whether it finished.
-  Record run(StrategyInfo const& info, std::uint64_t seed, std::optional<Midway> const& midway = {}) {
-    Index const n = parameter_count(shape_);
-    if (midway) {
-      for (auto const* v : {&midway->weights, &midway->first_moments, &midway->second_moments})
-        if (Index(v->size()) != n)
-          throw StateError("the saved weights do not fit the model: needed " + std::to_string(n) + ", had " +
-                           std::to_string(v->size()));
-      weights_ = Eigen::Map<Vector<float> const>(midway->weights.data(), n);
-      moments_.first = Eigen::Map<Vector<float> const>(midway->first_moments.data(), n);
-      moments_.second = Eigen::Map<Vector<float> const>(midway->second_moments.data(), n);
-      record_ = midway->record;
-    } else {
-      initialise(shape_, seed, weights_);
-      moments_.reset(n);
-      record_ = Record{};
-      record_.name = info.name;
+  Record run(Contestant const& contestant, std::uint64_t seed, std::optional<Midway> const& midway = {}) {
+    seed_ = seed;
+    record_ = midway ? midway->record : Record{};
+    if (!midway) {
+      record_.name = contestant.name;
       record_.seed = seed;
       record_.experts = s_.experts;
       for (Domain const& domain : corpus_.domains()) record_.domains.push_back(domain.name);
     }
-    gradients_.assign(std::size_t(s_.ranks), Vector<float>::Zero(n));
-    tallies_.assign(std::size_t(s_.ranks), Tally{});
-    for (Tally& t : tallies_) t.load.assign(std::size_t(s_.experts), 0);
     stop_ = false;
     saved_at_ = wall_seconds();
-    moebal::run_ranks(s_.ranks, [&](Comm comm) { work(comm, info, seed, midway ? midway->balancer : std::string()); },
+    lab::Make make = lab::make_for(s_.experts, s_.ranks, corpus_.frequencies());
+    make.coefficient = s_.alpha, make.rate = s_.rate, make.seed = seed;
+    if (s_.capacity > 0) make.capacity = s_.capacity;
+    moebal::run_ranks(s_.ranks, [&](Comm comm) { work(comm, contestant, make, midway); },
                       {.timeout = std::chrono::minutes(5)});
     return std::move(record_);
   }
@@ -68,43 +71,77 @@ private:
     double loss = 0;
     std::vector<std::int64_t> load; // [E] before any drop
     Index dropped = 0;
-    double cpu_seconds = 0, balancer_seconds = 0;
+    double cpu_seconds = 0, balancer_seconds = 0, routing_seconds = 0;
   };
+  using Comm = moebal::Communicator<moebal::Threads>;
+  using Method = lab::Method;
   using Batches = std::vector<Activations<float>>;
 
-  void work(Comm const& comm, StrategyInfo const& info, std::uint64_t seed, std::string const& saved_balancer) {
-    auto const strategy = make_strategy<float>(info, s_, seed, comm);
-    if (!saved_balancer.empty()) {
-      std::istringstream in(saved_balancer);
-      strategy->restore(in);
+  /// Weights and all that ranks share, by rank 0.
+  void start(Method& method, std::optional<Midway> const& midway) {
+    shape_.top_k = method.top_k();
+    shape_.router = method.parameters(shape_.width);
+    record_.computing = method.zeros().ffn;
+    Index const n = parameter_count(shape_);
+    if (midway) {
+      for (auto const* v : {&midway->weights, &midway->first_moments, &midway->second_moments})
+        if (Index(v->size()) != n)
+          throw StateError("the saved weights do not fit the model: needed " + std::to_string(n) + ", had " +
+                           std::to_string(v->size()));
+      weights_ = Eigen::Map<Vector<float> const>(midway->weights.data(), n);
+      moments_.first = Eigen::Map<Vector<float> const>(midway->first_moments.data(), n);
+      moments_.second = Eigen::Map<Vector<float> const>(midway->second_moments.data(), n);
+    } else {
+      initialise(shape_, seed_, weights_);
+      Parameters<float> p(shape_, weights_.data());
+      if (p.router.rows() == 1) method.start(seed_, shape_.width, {p.router.data(), std::size_t(p.router.size())});
+      moments_.reset(n);
     }
+    gradients_.assign(std::size_t(s_.ranks), Vector<float>::Zero(n));
+    tallies_.assign(std::size_t(s_.ranks), Tally{});
+    for (Tally& t : tallies_) t.load.assign(std::size_t(s_.experts), 0);
+  }
+
+  void work(Comm const& comm, Contestant const& contestant, lab::Make const& make,
+            std::optional<Midway> const& midway) {
+    auto const method = contestant.make(lab::on_rank(make, comm.rank()), lab::Comm(comm));
+    if (comm.rank() == 0) start(*method, midway);
+    if (midway && !midway->balancer.empty()) {
+      std::istringstream in(midway->balancer);
+      method->restore(in);
+    }
+    comm.barrier(); // the weights are there
     Batches batches(static_cast<std::size_t>(s_.micro_batches));
     for (Index step = record_.steps(); step < s_.steps && !stop_;) {
-      double const wall = wall_seconds(), cpu = thread_seconds(), balancing = strategy->balancer_seconds();
-      one_step(comm, *strategy, seed, step, batches);
+      double const wall = wall_seconds(), cpu = thread_seconds(), balancing = method->balancer_seconds();
+      one_step(comm, *method, step, batches);
       Tally& mine = tallies_[std::size_t(comm.rank())];
       mine.cpu_seconds += thread_seconds() - cpu;
-      mine.balancer_seconds += strategy->balancer_seconds() - balancing;
+      mine.balancer_seconds += method->balancer_seconds() - balancing;
       comm.barrier();
       if (comm.rank() == 0) note_step(step, wall_seconds() - wall);
       comm.barrier(); // the record and stop_ are settled
       ++step;
       Index const every = std::max<Index>(1, s_.steps / validation_.checkpoints);
       if (step % every == 0 && step < s_.steps) { // also when stopped: a resumed run does not come by here again
-        validate(comm, *strategy, validation_.midway, batches.front());
+        validate(comm, *method, lab::Evaluation::AsTrained, validation_.midway, batches.front());
         if (comm.rank() == 0) note_checkpoint(results_, step, corpus_.tokens(), record_);
         comm.barrier();
       }
-      if (comm.rank() == 0 && (stop_ || wall_seconds() - saved_at_ > 15)) observer_.save(midway(*strategy));
+      if (comm.rank() == 0 && (stop_ || wall_seconds() - saved_at_ > 15)) observer_.save(state(*method));
       comm.barrier();
     }
     if (stop_) return;
-    validate(comm, *strategy, validation_.at_end, batches.front());
-    if (comm.rank() == 0)
-      finish(results_, corpus_.domain_count(), corpus_.tokens() * s_.top_k, corpus_.tokens(), record_);
+    if (observer_.ended) observer_.ended(*method);
+    validate(comm, *method, lab::Evaluation::AsTrained, validation_.at_end, batches.front());
+    if (comm.rank() == 0) finish(results_, corpus_.domain_count(), corpus_.tokens(), record_);
+    comm.barrier();
+    if (method->causal()) return;
+    validate(comm, *method, lab::Evaluation::Causal, validation_.at_end, batches.front());
+    if (comm.rank() == 0) record_.row.perplexity_causal = perplexity_of(results_, corpus_.tokens());
   }
 
-  void one_step(Comm const& comm, Strategy<float>& strategy, std::uint64_t seed, Index step, Batches& batches) {
+  void one_step(Comm const& comm, Method& method, Index step, Batches& batches) {
     Vector<float>& mine = gradients_[std::size_t(comm.rank())];
     Tally& tally = tallies_[std::size_t(comm.rank())];
     mine.setZero();
@@ -113,21 +150,36 @@ private:
     Parameters<float> const p(shape_, weights_.data());
     Parameters<float> g(shape_, mine.data());
 
-    strategy.begin_step(step);
+    {
+      Measured const measured(tally.routing_seconds);
+      method.begin_step(step, s_.micro_batches);
+    }
     for (Index i = 0; i < s_.micro_batches; ++i) {
       Activations<float>& a = batches[std::size_t(i)];
-      embed(shape_, p, corpus_.training(seed, step, comm.rank(), i), a);
-      prepare(a);
-      strategy.route(i, a.logits, a.routing.view());
-      for (std::size_t e = 0; e < tally.load.size(); ++e) tally.load[e] += strategy.counts()[Index(e)];
-      tally.dropped += dispatch(comm, a);
+      embed(shape_, p, corpus_.training(seed_, step, comm.rank(), i), a);
+      prepare(method, a);
+      method.forward(view(a.n), draw(comm, step, i), router_of(p), view(a.logits));
+      if (step == 0 && i == 0) method.measure_statistics(view(a.logits), a.tags, a.routing.view());
+      {
+        Measured const measured(tally.routing_seconds);
+        method.route(i, view(a.logits), a.tags, a.routing.view());
+      }
+      for (std::size_t e = 0; e < tally.load.size(); ++e) tally.load[e] += method.counts()[Index(e)];
+      if (observer_.routed) observer_.routed(step, a, router_of(p), method);
+      tally.dropped += dispatch(method, a);
       tally.loss += predict(shape_, p, a);
-      if (strategy.slopes_known() == SlopesKnown::AfterItsRoute) backward(strategy, i, p, a, g);
+      if (!method.two_passes()) backward(comm, method, step, i, p, a, g);
     }
-    strategy.all_routed();
-    if (strategy.slopes_known() == SlopesKnown::AfterAllRoutes)
-      for (Index i = 0; i < s_.micro_batches; ++i) backward(strategy, i, p, batches[std::size_t(i)], g);
-    strategy.end_step();
+    {
+      Measured const measured(tally.routing_seconds);
+      method.all_routed();
+    }
+    if (method.two_passes())
+      for (Index i = 0; i < s_.micro_batches; ++i) backward(comm, method, step, i, p, batches[std::size_t(i)], g);
+    {
+      Measured const measured(tally.routing_seconds);
+      method.end_step(float(s_.steps - step) / float(s_.steps)); // rates fall linearly to zero over the run
+    }
 
     comm.barrier(); // all gradients are there, and nobody reads the weights
     Index const n = weights_.size();
@@ -139,23 +191,56 @@ private:
               weights_);
   }
 
-  void backward(Strategy<float>& strategy, Index i, Parameters<float> const& p, Activations<float>& a,
-                Parameters<float>& g) {
+  void backward(Comm const& comm, Method& method, Index step, Index i, Parameters<float> const& p,
+                Activations<float>& a, Parameters<float>& g) {
     float const scale = 1 / float(a.batch.tokens() * s_.micro_batches); // a mean over the tokens of the rank
     predict_backward(shape_, p, scale, a, g);
     a.d_logits.resize(a.logits.rows(), a.logits.cols());
-    strategy.backward(i, a.logits, std::as_const(a.routing).expert_ids(), a.d_weights, a.d_logits);
+    {
+      Measured const measured(tallies_[std::size_t(comm.rank())].routing_seconds);
+      method.backward(i, view(a.logits), a.tags, std::as_const(a.routing).expert_ids(),
+                      moebal::as_matrix(std::as_const(a.d_weights)), view(a.d_logits));
+    }
+    method.backward_map(view(a.n), draw(comm, step, i), router_of(p), view(a.logits), view(a.d_logits),
+                        {g.router.data(), std::size_t(g.router.size())}, view(a.d_n));
     embed_backward(shape_, p, a, g);
   }
 
-  void prepare(Activations<float>& a) const {
-    if (a.routing.tokens() != a.logits.rows()) a.routing = moebal::Routing<float>(a.logits.rows(), s_.top_k);
+  static moebal::MatrixView<float> view(Matrix<float>& m) { return moebal::as_matrix(m); }
+  static lab::Weights router_of(Parameters<float> const& p) {
+    return {p.router.data(), std::size_t(p.router.size())};
   }
-  Index dispatch(Comm const& comm, Activations<float>& a) const {
-    Dispatch::Ids const ids = std::as_const(a.routing).expert_ids();
-    if (s_.capacity > 0) return a.dispatch.group_within(s_.capacity, ids, s_.experts, comm);
-    a.dispatch.group(ids, s_.experts);
-    return 0;
+  /// For the noise of a micro-batch, if the logit map draws any.
+  std::uint64_t draw(Comm const& comm, Index step, Index i) const {
+    return moebal::random::bits(seed_, std::uint64_t((step * s_.ranks + comm.rank()) * s_.micro_batches + i));
+  }
+  /// Room for routing, and the tags of the tokens: the byte that each has read last, or its domain.
+  void prepare(Method const& method, Activations<float>& a) const {
+    a.logits.resize(a.n.rows(), s_.experts);
+    if (a.routing.tokens() != a.n.rows()) a.routing = moebal::Routing<float>(a.n.rows(), method.top_k());
+    a.tags.assign(std::size_t(a.n.rows()), a.batch.domain % lab::domains);
+    if (method.tags() != lab::Tags::TokenId) return;
+    Window const& w = a.batch.window;
+    for (Index t = 0; t < a.n.rows(); ++t)
+      a.tags[std::size_t(t)] = a.batch.windows[std::size_t(t / w.length)][w.context + t % w.length - 1];
+  }
+  /// Pairs beyond the capacity, if there is one, get no slot. Returns how many. Collective.
+  Index dispatch(Method& method, Activations<float>& a) const {
+    auto const ids = std::as_const(a.routing).expert_ids();
+    if (s_.capacity == 0) {
+      a.dispatch.group(ids, method.zeros());
+      return 0;
+    }
+    method.keep(ids, std::as_const(a.routing).weights(), a.kept);
+    a.kept_ids.assign(ids.data(), ids.data() + ids.rows() * ids.cols());
+    Index dropped = 0;
+    for (std::size_t i = 0; i < a.kept.size(); ++i)
+      if (a.kept_ids[i] != moebal::no_expert && !a.kept[i]) {
+        a.kept_ids[i] = moebal::no_expert;
+        ++dropped;
+      }
+    a.dispatch.group({a.kept_ids.data(), ids.rows(), ids.cols()}, method.zeros());
+    return dropped;
   }
 
   /// Rank 0, while the others wait.
@@ -168,18 +253,20 @@ private:
       record_.dropped_pairs += std::exchange(t.dropped, 0);
       record_.cpu_seconds += std::exchange(t.cpu_seconds, 0);
       record_.balancer_seconds += std::exchange(t.balancer_seconds, 0);
+      record_.routing_seconds += std::exchange(t.routing_seconds, 0);
     }
     Index const tokens = corpus_.tokens() * s_.ranks * s_.micro_batches;
-    record_.routed_pairs += tokens * s_.top_k;
+    record_.routed_pairs += std::accumulate(load.begin(), load.end(), std::int64_t(0));
     record_.train_loss.push_back(loss / double(tokens));
-    record_.max_vio.push_back(moebal::stats::max_vio(load));
     record_.load.insert(record_.load.end(), load.begin(), load.end());
+    load.resize(std::size_t(record_.computing));
+    record_.max_vio.push_back(moebal::stats::max_vio(load));
     record_.step_seconds += wall;
     stop_ = observer_.stepped(record_) && step + 1 < s_.steps;
   }
 
   /// Collective: micro-batches of validation text in turns, with the drops of the run and (if there are any) without.
-  void validate(Comm const& comm, Strategy<float>& strategy, Index per_domain, Activations<float>& a) {
+  void validate(Comm const& comm, Method& method, lab::Evaluation how, Index per_domain, Activations<float>& a) {
     Index const all = per_domain * corpus_.domain_count();
     if (comm.rank() == 0) results_.assign(std::size_t(all), Validated{});
     comm.barrier();
@@ -187,20 +274,25 @@ private:
     for (Index first = 0; first < all; first += s_.ranks) {
       Index const m = first + comm.rank();
       embed(shape_, p, corpus_.validation(std::min(m, all - 1), per_domain), a);
-      prepare(a);
-      strategy.evaluate(a.logits, a.routing.view());
+      prepare(method, a);
+      if (method.deaf()) // what it learned is to use any expert
+        method.forward(view(a.n), std::uint64_t(m), router_of(p), view(a.logits));
+      else
+        method.reference(view(a.n), std::uint64_t(m), router_of(p), view(a.logits));
+      method.evaluate(how, view(a.logits), a.tags, a.routing.view());
       Validated result;
       result.domain = a.batch.domain;
       result.load.assign(std::size_t(s_.experts), 0);
       moebal::ExpertId* const ids = a.routing.expert_ids().data();
-      Index const pairs = a.logits.rows() * s_.top_k;
-      for (Index i = 0; i < pairs; ++i) ++result.load[std::size_t(ids[i])];
+      Index const pairs = a.logits.rows() * method.top_k();
+      for (Index i = 0; i < pairs; ++i)
+        if (ids[i] != moebal::no_expert) ++result.load[std::size_t(ids[i])];
       if (m >= all) std::fill(ids, ids + pairs, moebal::no_expert); // the last round of a number that R does not divide
-      result.dropped = dispatch(comm, a);
+      result.dropped = dispatch(method, a);
       if (m >= all) continue;
       result.loss = result.loss_without_drops = predict(shape_, p, a);
       if (result.dropped > 0) {
-        a.dispatch.group(std::as_const(a.routing).expert_ids(), s_.experts);
+        a.dispatch.group(std::as_const(a.routing).expert_ids(), method.zeros());
         result.loss_without_drops = predict(shape_, p, a);
       }
       results_[std::size_t(m)] = std::move(result);
@@ -208,10 +300,10 @@ private:
     comm.barrier();
   }
 
-  Midway midway(Strategy<float> const& strategy) {
+  Midway state(Method const& method) {
     saved_at_ = wall_seconds();
     std::ostringstream balancer;
-    strategy.save(balancer);
+    method.save(balancer);
     auto const copy = [](Vector<float> const& v) { return std::vector<float>(v.data(), v.data() + v.size()); };
     return {.record = record_,
             .weights = copy(weights_),
@@ -226,6 +318,7 @@ private:
   Observer observer_;
   Validation validation_;
   Adam adam_;
+  std::uint64_t seed_ = 0;
 
   // Shared by the ranks: written by one rank between two barriers.
   Vector<float> weights_;

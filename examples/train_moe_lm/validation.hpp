@@ -28,9 +28,16 @@ struct Validated {
   Index dropped = 0;
 };
 
-/// [E], of all micro-batches.
-inline std::vector<std::int64_t> total_load(std::vector<Validated> const& results, Index experts) {
-  std::vector<std::int64_t> load(std::size_t(experts), 0);
+/// tokens: of a micro-batch.
+inline double perplexity_of(std::vector<Validated> const& results, Index tokens) {
+  double loss = 0;
+  for (Validated const& r : results) loss += r.loss;
+  return std::exp(loss / (double(results.size()) * double(tokens)));
+}
+
+/// [computing experts], of all micro-batches.
+inline std::vector<std::int64_t> total_load(std::vector<Validated> const& results, Index computing) {
+  std::vector<std::int64_t> load(std::size_t(computing), 0);
   for (Validated const& r : results)
     for (std::size_t e = 0; e < load.size(); ++e) load[e] += r.load[e];
   return load;
@@ -38,31 +45,28 @@ inline std::vector<std::int64_t> total_load(std::vector<Validated> const& result
 
 /// Adds a checkpoint. tokens: of a micro-batch.
 inline void note_checkpoint(std::vector<Validated> const& results, Index step, Index tokens, Record& record) {
-  double loss = 0;
-  for (Validated const& r : results) loss += r.loss;
-  double const all = double(results.size()) * double(tokens);
   record.checkpoints.push_back({.step = step,
-                                .perplexity = std::exp(loss / all),
-                                .max_vio = moebal::stats::max_vio(total_load(results, record.experts))});
+                                .perplexity = perplexity_of(results, tokens),
+                                .max_vio = moebal::stats::max_vio(total_load(results, record.computing))});
 }
 
-/// Fills the row of the table. pairs, tokens: of a micro-batch.
-inline void finish(std::vector<Validated> const& results, Index domains, Index pairs, Index tokens, Record& record) {
-  double loss = 0, loss_without_drops = 0, micro = 0;
-  Index dropped = 0;
+/// Fills the row of the table. tokens: of a micro-batch.
+inline void finish(std::vector<Validated> const& results, Index domains, Index tokens, Record& record) {
+  double loss_without_drops = 0, micro = 0;
+  Index dropped = 0, pairs = 0;
   record.domain_load.assign(std::size_t(domains * record.experts), 0);
   for (Validated const& r : results) {
-    loss += r.loss;
     loss_without_drops += r.loss_without_drops;
-    micro += moebal::stats::max_vio(r.load);
+    micro += moebal::stats::max_vio(std::vector(r.load.begin(), r.load.begin() + record.computing));
+    pairs += std::accumulate(r.load.begin(), r.load.end(), std::int64_t(0));
     dropped += r.dropped;
     for (std::size_t e = 0; e < r.load.size(); ++e)
       record.domain_load[std::size_t(r.domain * record.experts) + e] += r.load[e];
   }
-  std::vector<std::int64_t> const load = total_load(results, record.experts);
+  std::vector<std::int64_t> const load = total_load(results, record.computing);
   double const batches = double(results.size());
   Row& row = record.row;
-  row.perplexity = std::exp(loss / (batches * double(tokens)));
+  row.perplexity = row.perplexity_causal = perplexity_of(results, tokens);
   row.perplexity_without_drops = std::exp(loss_without_drops / (batches * double(tokens)));
   row.max_vio_global = moebal::stats::max_vio(load);
   Index const tail = std::max<Index>(1, record.steps() / 10);
@@ -73,7 +77,8 @@ inline void finish(std::vector<Validated> const& results, Index domains, Index p
   row.top_domain_share = moebal::stats::top_domain_share(table);
   row.dead_experts = moebal::stats::dead_experts(load, 0.1);
   row.dropped_train = moebal::stats::drop_rate(record.dropped_pairs, record.routed_pairs);
-  row.dropped = double(dropped) / (batches * double(pairs));
+  row.dropped = moebal::stats::drop_rate(dropped, pairs);
+  row.choices = double(pairs) / (batches * double(tokens));
   row.seconds_per_step = record.step_seconds / double(record.steps());
   row.balancer_share = record.cpu_seconds > 0 ? record.balancer_seconds / record.cpu_seconds : 0;
   record.checkpoints.push_back({.step = record.steps(), .perplexity = row.perplexity, .max_vio = row.max_vio_global});

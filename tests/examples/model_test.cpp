@@ -5,8 +5,13 @@
 
 #include "support/test.hpp"
 
-#include "../../examples/train_moe_lm/gate_router.hpp"
 #include "../../examples/train_moe_lm/model.hpp"
+
+#include <moebal/gate/sigmoid.hpp>
+#include <moebal/gate/softmax.hpp>
+#include <moebal/router.hpp>
+#include <moebal/select/top_k.hpp>
+#include <moebal/stats/score_sums.hpp>
 
 #include <array>
 
@@ -20,6 +25,7 @@ struct TinyModel {
   std::string text;
   Vector<double> weights;
   std::vector<double> slopes = std::vector<double>(5);
+  moebal::ZeroExperts zeros{.ffn = 5};
   Batch batch{.domain = 0, .window = {.context = 7, .length = 5}, .windows = {}};
 
   TinyModel() {
@@ -31,37 +37,47 @@ struct TinyModel {
   }
 
   /// The loss; with a gradient, that too.
-  double loss(GateRouter<double>& router, Activations<double>& a, Vector<double>* gradient = nullptr) {
+  template <class Router>
+  double loss(Router const& router, Activations<double>& a, Vector<double>* gradient = nullptr) {
+    using Scored = moebal::stats::List<moebal::stats::ScoreSums>;
     Parameters<double> const p(shape, weights.data());
     embed(shape, p, batch, a);
-    a.routing = moebal::Routing<double>(batch.tokens(), shape.top_k);
-    moebal::Load<Scored> load(1, shape.experts);
-    router.route(a.logits, {}, a.routing.view(), load.view());
-    a.dispatch.group(std::as_const(a.routing).expert_ids(), shape.experts);
+    a.logits.noalias() = a.n * p.router;
+    auto [routing, load] = router.template route_with<Scored>(moebal::EigenExec{}, a.logits);
+    a.routing = std::move(routing);
+    a.dispatch.group(std::as_const(a.routing).expert_ids(), zeros);
     double loss = predict(shape, p, a);
     for (Index e = 0; e < shape.experts; ++e)
       loss +=
-          slopes[std::size_t(e)] * double(load.get<moebal::stats::ScoreSums>()[e]) / moebal::stats::score_one<double>;
+          slopes[std::size_t(e)] * double(load.template get<moebal::stats::ScoreSums>()[e]) / moebal::stats::score_one<double>;
     if (gradient) {
       gradient->setZero(weights.size());
       Parameters<double> g(shape, gradient->data());
       predict_backward(shape, p, 1.0, a, g);
       a.d_logits.resize(a.logits.rows(), a.logits.cols());
-      router.backward(a.logits, {}, std::as_const(a.routing).expert_ids(),
-                      {.d_weights = a.d_weights, .slopes = {slopes.data(), 1, shape.experts}, .z_slopes = {}},
-                      a.d_logits);
+      moebal::EigenExec const exec;
+      moebal::Workspace workspace(
+          router.template workspace_bytes<moebal::stats::None, double>(exec, batch.tokens(), shape.experts));
+      router.backward_into(exec, a.logits, moebal::RowOptions<>{}, std::as_const(a.routing).expert_ids(),
+                           moebal::RouterGradient<double>{.d_weights = moebal::as_matrix(std::as_const(a.d_weights)),
+                                                          .slopes = {slopes.data(), 1, shape.experts},
+                                                          .z_slopes = {}},
+                           moebal::as_matrix(a.d_logits), moebal::WorkspaceView<>(workspace));
+      g.router.noalias() += a.n.transpose() * a.d_logits;
+      a.d_n.noalias() += a.d_logits * p.router.transpose();
       embed_backward(shape, p, a, g);
     }
     return loss;
   }
 };
 
-void check_gradient(GateKind gate) {
+template <class Gate> void check_gradient(Gate gate, moebal::ZeroExperts zeros = {.ffn = 5}) {
   TinyModel model;
-  auto const router = make_router<double>(gate, model.shape.top_k);
+  model.zeros = zeros;
+  moebal::Router const router{moebal::TopK<2>{}, gate};
   Activations<double> a;
   Vector<double> gradient;
-  model.loss(*router, a, &gradient);
+  model.loss(router, a, &gradient);
   std::vector<moebal::ExpertId> const chosen(a.routing.expert_ids().data(), a.routing.expert_ids().data() + 30);
 
   // Every weight of the layers, and the embeddings of bytes that occur.
@@ -70,10 +86,10 @@ void check_gradient(GateKind gate) {
     double const before = model.weights[i], h = 1e-5;
     if (gradient[i] == 0 && i % 7 != 0) continue;
     model.weights[i] = before + h;
-    double const up = model.loss(*router, a);
+    double const up = model.loss(router, a);
     bool const same_up = std::equal(chosen.begin(), chosen.end(), a.routing.expert_ids().data());
     model.weights[i] = before - h;
-    double const down = model.loss(*router, a);
+    double const down = model.loss(router, a);
     bool const same_down = std::equal(chosen.begin(), chosen.end(), a.routing.expert_ids().data());
     model.weights[i] = before;
     if (!same_up || !same_down) continue; // a choice changed in between: the loss has a step there
@@ -89,7 +105,16 @@ void check_gradient(GateKind gate) {
 
 BOOST_AUTO_TEST_SUITE(examples_model)
 
-BOOST_AUTO_TEST_CASE(gradient_with_the_softmax_gate) { check_gradient(GateKind::Softmax); }
-BOOST_AUTO_TEST_CASE(gradient_with_the_sigmoid_gate) { check_gradient(GateKind::Sigmoid); }
+using moebal::Normalise;
+
+BOOST_AUTO_TEST_CASE(gradient_with_the_softmax_gate) {
+  check_gradient(moebal::Softmax{.normalise = Normalise::OverChosen});
+}
+BOOST_AUTO_TEST_CASE(gradient_with_the_sigmoid_gate) {
+  check_gradient(moebal::Sigmoid{.normalise = Normalise::None});
+}
+BOOST_AUTO_TEST_CASE(gradient_with_zero_computation_experts) {
+  check_gradient(moebal::Softmax{}, {.ffn = 2, .zero = 1, .copy = 2});
+}
 
 BOOST_AUTO_TEST_SUITE_END()

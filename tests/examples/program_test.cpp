@@ -52,7 +52,7 @@ Answer call(std::vector<std::string> arguments) {
 
 /// A row or record without what a clock measured.
 nlohmann::json timeless(Record record) {
-  record.step_seconds = record.cpu_seconds = record.balancer_seconds = 0;
+  record.step_seconds = record.cpu_seconds = record.balancer_seconds = record.routing_seconds = 0;
   record.row.seconds_per_step = record.row.balancer_share = 0;
   return record;
 }
@@ -131,7 +131,7 @@ BOOST_AUTO_TEST_CASE(a_stopped_run_goes_on_to_the_same_numbers) {
     for (StrategyInfo const& info : catalogue) {
       if (capacity > 0 && info.name != "bias-global-softmax") continue;
       BOOST_TEST_CONTEXT(info.name) {
-        Record const whole = Trainer(corpus, s, {}, little).run(info, 4);
+        Record const whole = Trainer(corpus, s, {}, little).run(contestant(info, s.top_k), 4);
         BOOST_TEST((whole.finished == Finished::Yes));
         BOOST_TEST(whole.steps() == s.steps);
 
@@ -139,11 +139,11 @@ BOOST_AUTO_TEST_CASE(a_stopped_run_goes_on_to_the_same_numbers) {
         Observer stop_at_five;
         stop_at_five.stepped = [](Record const& r) { return r.steps() == 5; };
         stop_at_five.save = [&](Midway midway) { state.midway = std::move(midway); };
-        Record const part = Trainer(corpus, s, stop_at_five, little).run(info, 4);
+        Record const part = Trainer(corpus, s, stop_at_five, little).run(contestant(info, s.top_k), 4);
         BOOST_TEST((part.finished == Finished::No));
         BOOST_TEST(part.steps() == 5);
         save(state, texts.folder);
-        Record const rest = Trainer(corpus, s, {}, little).run(info, 4, load(texts.folder).midway);
+        Record const rest = Trainer(corpus, s, {}, little).run(contestant(info, s.top_k), 4, load(texts.folder).midway);
         BOOST_TEST((timeless(rest) == timeless(whole)));
         if (capacity > 0) BOOST_TEST(whole.row.dropped_train > 0);
       }
@@ -158,7 +158,7 @@ BOOST_AUTO_TEST_CASE(one_rank_with_one_micro_batch_is_every_scope_at_once) {
   Corpus const corpus(domains_of(s.text));
   Validation const little{.at_end = 2, .midway = 1, .checkpoints = 4};
   auto const run = [&](char const* name) {
-    Record record = Trainer(corpus, s, {}, little).run(*find_strategy(name), 4);
+    Record record = Trainer(corpus, s, {}, little).run(contestant(*find_strategy(name), s.top_k), 4);
     record.name.clear();
     return timeless(record);
   };
@@ -175,7 +175,7 @@ BOOST_AUTO_TEST_CASE(a_state_of_another_model_is_refused) {
   Corpus const corpus(domains_of(s.text));
   Midway midway;
   midway.weights = {1, 2, 3};
-  BOOST_CHECK_THROW(Trainer(corpus, s, {}).run(*find_strategy("loss-global"), 4, midway), train::StateError);
+  BOOST_CHECK_THROW(Trainer(corpus, s, {}).run(contestant(*find_strategy("loss-global"), s.top_k), 4, midway), train::StateError);
 }
 
 BOOST_AUTO_TEST_CASE(paired_differences_pair_by_seed) {
