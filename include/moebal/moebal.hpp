@@ -62,6 +62,7 @@
 #include "plan/make_plan.hpp"
 #include "plan/migrate.hpp"
 #include "plan/placement.hpp"
+#include "plan/rank_shuffle.hpp"
 #include "plan/rebalance.hpp"
 #include "recipes.hpp"
 #include "router.hpp"

@@ -162,4 +162,20 @@ BOOST_AUTO_TEST_CASE(what_does_not_fit_is_refused) {
   BOOST_CHECK_THROW(load(NoisyLoad{}, LearnedNoise{}, z, n, wrong), ShapeError);
 }
 
+// Without noise the load is a step: its slope would be 0 / 0.
+BOOST_AUTO_TEST_CASE(no_noise_has_no_smooth_load) {
+  Matrix<float> const z(2, 3), none;
+  for (float const deviation : {0.0f, -1.0f, std::nanf(""), std::numeric_limits<float>::infinity()}) {
+    FixedNoise const noise{.deviation_times_experts = deviation};
+    BOOST_CHECK_EXCEPTION(load(NoisyLoad{}, noise, z, none, z), ShapeError, [](ShapeError const& e) {
+      return std::string(e.what()).find("deviation_times_experts of FixedNoise: needed more than 0") != std::string::npos;
+    });
+    Workspace workspace(4096);
+    std::vector<float> const slope(3, 1.0f);
+    BOOST_CHECK_THROW(load_backward_into(EigenExec{}, NoisyLoad{}, noise, z.view(), none.view(), z.view(), {}, slope,
+                                         NoisyLoadGradient<float>{}, WorkspaceView<>(workspace)),
+                      ShapeError);
+  }
+}
+
 BOOST_AUTO_TEST_SUITE_END()

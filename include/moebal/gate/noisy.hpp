@@ -20,6 +20,7 @@ struct LearnedNoise {
   Index first = 0;        // the number of this call's first token in its step, so that cutting a batch changes nothing
   float floor = 1e-2f;
 
+  void check_load() const {}
   template <class Real> MOEBAL_FN Real deviation(Real const* noise_logits, Index e, Index) const {
     return math::softplus(noise_logits[e]) + Real(floor);
   }
@@ -29,13 +30,19 @@ struct LearnedNoise {
   }
 };
 
-/// V-MoE (arXiv 2106.05974): sigma = deviation / E, with deviation 1 in its code. With Softmax.
+/// V-MoE (arXiv 2106.05974): sigma = deviation / E, with deviation 1 in its code. With Softmax. 0 is no
+/// noise, and then there is no smooth load either: it would be a step, whose slope is 0 or without end.
 struct FixedNoise {
   static constexpr bool causal = true;
   std::uint64_t seed = 0;
   Index first = 0;
   float deviation_times_experts = 1;
 
+  void check_load() const {
+    if (!(deviation_times_experts > 0 && math::is_finite(deviation_times_experts)))
+      detail::refuse<ShapeError>("a smooth load: deviation_times_experts of FixedNoise", "more than 0, and finite",
+                                 std::to_string(deviation_times_experts));
+  }
   template <class Real> MOEBAL_FN Real deviation(Real const*, Index, Index experts) const {
     return Real(deviation_times_experts) / Real(experts);
   }
@@ -48,6 +55,7 @@ concept noise_policy = std::is_trivially_copyable_v<N> && requires(N const& nois
   { noise.slope(n, e) } -> std::same_as<float>;
   noise.seed;
   noise.first;
+  noise.check_load(); // refuses a noise without a smooth load
 };
 static_assert(noise_policy<LearnedNoise> && noise_policy<FixedNoise>);
 

@@ -124,6 +124,7 @@ void check_noisy_load(NoisyLoad const& policy, Noise const& noise, MatrixView<Re
                       MatrixView<Real const, M> const& noise_logits, MatrixView<Real const, M> const& noisy,
                       VectorView<std::uint8_t const, M> const& padding) {
   require_within("K of NoisyLoad (top_k; E is the upper bound)", 1, clean.cols(), policy.top_k);
+  noise.check_load();
   check_noise_logits(noise, clean.rows(), clean.cols(), noise_logits);
   gate::require_shape("noisy [T, E]", clean.rows(), clean.cols(), noisy);
   if (!padding.empty()) require_equal("padding [T]", clean.rows(), padding.size());

@@ -17,8 +17,8 @@ namespace moebal {
 /// of the range a token. most_bids 1000: price wars of real routers end far below it.
 /// Weights: BASE mixes with sigmoid(x . w): Router<Auction, Sigmoid>.
 /// Cost: E + log C a bid on one thread, some ten bids a token, so [T, E] some ten times; a device does it on one thread
-/// and is slow at it. 3 T + 4 E numbers of workspace. Nothing is communicated: each rank assigns its own tokens (the
-/// paper shuffles them over the ranks before). Gradient: through the weight only. Not causal. Inference: TopK<1>.
+/// and is slow at it. 3 T + 4 E numbers of workspace. Nothing is communicated: each rank assigns its own tokens, after
+/// RankShuffle has dealt them out, as in the paper. Gradient: through the weight only. Not causal. Inference: TopK<1>.
 struct Auction {
   static constexpr Index top_k = 1;
   static constexpr bool causal = false;
