@@ -39,7 +39,7 @@ BOOST_AUTO_TEST_CASE(loads_are_capped_and_little_is_dropped) {
 BOOST_AUTO_TEST_CASE(draws_are_even) {
   std::vector<std::vector<float>> rows(300, std::vector<float>{9, 1, 2, 3});
   auto const with = [&](std::uint64_t seed) {
-    return choices(OverflowRecycling<1>{.seed = seed, .slots = {.fixed = 150}}, batch_of<float>(rows));
+    return choices(OverflowRecycling<1>{.move = {.seed = seed}, .slots = {.fixed = 150}}, batch_of<float>(rows));
   };
   auto const n = loads(with(1), 4);
   BOOST_TEST(n[0] == 150);
@@ -50,7 +50,7 @@ BOOST_AUTO_TEST_CASE(draws_are_even) {
 
 BOOST_AUTO_TEST_CASE(laws) {
   check_all(OverflowRecycling<1>{}, {1, 3, 60}, true, Padding::Placed);
-  check_all(OverflowRecycling<3>{.seed = 9, .slots = {.fixed = 4}}, {3, 60}, true, Padding::Placed);
+  check_all(OverflowRecycling<3>{.move = {.seed = 9}, .slots = {.fixed = 4}}, {3, 60}, true, Padding::Placed);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -4,38 +4,12 @@
 // The search of plan/migrate.hpp, one layer. Sums are made anew after each step and products go through fma, so that
 // every machine takes the same steps.
 
+#include "old_places.hpp"
 #include "rebalance.hpp"
 
 #include <cmath>
 
 namespace moebal::detail {
-
-/// How many copies of each expert each rank holds: [R, E].
-class Held {
-public:
-  Held(ExpertId const* expert_of, Index slots, Index experts, Index ranks)
-      : experts_(experts), table_(std::size_t(ranks * experts), 0) {
-    for (Index p = 0; p < slots; ++p) ++at(p / (slots / ranks), expert_of[p]);
-  }
-  Index& at(Index rank, Index e) { return table_[std::size_t(rank * experts_ + e)]; }
-  Index at(Index rank, Index e) const { return table_[std::size_t(rank * experts_ + e)]; }
-  /// Copies that are here and not there.
-  Index beyond(Held const& other) const {
-    Index n = 0;
-    for (std::size_t i = 0; i < table_.size(); ++i) n += std::max<Index>(table_[i] - other.table_[i], 0);
-    return n;
-  }
-  /// Copies that two rows have in common.
-  Index common(Index rank, Held const& other, Index other_rank) const {
-    Index n = 0;
-    for (Index e = 0; e < experts_; ++e) n += std::min(at(rank, e), other.at(other_rank, e));
-    return n;
-  }
-
-private:
-  Index experts_;
-  std::vector<Index> table_;
-};
 
 class LayerMigrator {
 public:
@@ -52,12 +26,12 @@ public:
   }
   /// One more candidate, from anywhere.
   void offer(ExpertId const* expert_of) {
-    now_ = renumbered(expert_of);
+    now_ = renumbered(expert_of, old_, loads_.size(), ranks_, nodes_);
     held_ = Held(now_.data(), slots_, loads_.size(), ranks_);
     measure();
     keep_if_better();
   }
-  std::vector<ExpertId> result() const { return in_old_slots(best_); }
+  std::vector<ExpertId> result() const { return in_old_slots(best_, old_, ranks_); }
 
 private:
   struct Step {
@@ -148,53 +122,6 @@ private:
       }
       consider(best, top, next, sends(r, y, x), {.slot = s, .expert = x});
     }
-  }
-
-  // Pairs rows with columns, those that have most in common first; equal: the lower row, then the lower column.
-  template <class Common> static std::vector<Index> pairs(Index n, Common const& common) {
-    std::vector<std::pair<Index, Index>> order; // (-common, row * n + column)
-    for (Index i = 0; i < n * n; ++i) order.emplace_back(-common(i / n, i % n), i);
-    std::sort(order.begin(), order.end());
-    std::vector<Index> column_of(std::size_t(n), -1);
-    std::vector<bool> taken(std::size_t(n), false);
-    for (auto const& [_, i] : order)
-      if (column_of[std::size_t(i / n)] < 0 && !taken[std::size_t(i % n)]) {
-        column_of[std::size_t(i / n)] = i % n;
-        taken[std::size_t(i % n)] = true;
-      }
-    return column_of;
-  }
-  // The same placement with nodes, and ranks within nodes, named after those of the old one that they resemble.
-  std::vector<ExpertId> renumbered(ExpertId const* next) const {
-    Index const per_node = ranks_ / nodes_, experts = loads_.size();
-    Held const next_nodes(next, slots_, experts, nodes_), old_nodes(old_.data(), slots_, experts, nodes_);
-    Held const next_ranks(next, slots_, experts, ranks_);
-    std::vector<ExpertId> result(std::size_t(slots_), no_expert);
-    auto const node = pairs(nodes_, [&](Index n, Index o) { return next_nodes.common(n, old_nodes, o); });
-    for (Index n = 0; n < nodes_; ++n) {
-      Index const from = n * per_node, to = node[std::size_t(n)] * per_node;
-      auto const rank =
-          pairs(per_node, [&](Index r, Index o) { return next_ranks.common(from + r, old_held_, to + o); });
-      for (Index r = 0; r < per_node; ++r)
-        std::copy_n(next + (from + r) * each_, each_, result.begin() + (to + rank[std::size_t(r)]) * each_);
-    }
-    return result;
-  }
-  // What stays on its rank goes back to its slot; the rest fills the gaps in order.
-  std::vector<ExpertId> in_old_slots(std::vector<ExpertId> const& placed) const {
-    std::vector<ExpertId> result(std::size_t(slots_), no_expert);
-    for (Index r = 0; r < ranks_; ++r) {
-      std::vector<ExpertId> here(placed.begin() + r * each_, placed.begin() + (r + 1) * each_);
-      for (Index p = r * each_; p < (r + 1) * each_; ++p)
-        if (auto const at = std::find(here.begin(), here.end(), old_[std::size_t(p)]); at != here.end()) {
-          result[std::size_t(p)] = *at;
-          here.erase(at);
-        }
-      auto next = here.begin();
-      for (Index p = r * each_; p < (r + 1) * each_; ++p)
-        if (result[std::size_t(p)] < 0) result[std::size_t(p)] = *next++;
-    }
-    return result;
   }
 
   VectorView<float const> loads_; // [E]

@@ -43,12 +43,12 @@ struct Auction {
               WorkspaceView<Memory> workspace) const {
     Index const tokens = batch.scores.rows(), experts = batch.scores.cols();
     select::AuctionRun<Real, Memory> run{batch, ids, epsilon, most_bids};
-    run.bids = workspace.template take<double>(tokens);
-    run.holders = workspace.template take<Index>(tokens);
+    run.slots.bids = workspace.template take<double>(tokens);
+    run.slots.holders = workspace.template take<Index>(tokens);
     run.queue = workspace.template take<Index>(tokens);
-    run.prices = workspace.template take<double>(experts);
-    run.first = workspace.template take<Index>(experts + 1);
-    run.held = workspace.template take<Index>(experts + 1);
+    run.slots.prices = workspace.template take<double>(experts);
+    run.slots.first = workspace.template take<Index>(experts + 1);
+    run.slots.held = workspace.template take<Index>(experts + 1);
     run.liked = workspace.template take<Index>(experts + 1);
     exec.for_each(1, run);
   }

@@ -3,7 +3,8 @@
 
 // The auction of select/auction.hpp, from the first bid to the last, on one thread.
 
-#include "columns.hpp"
+#include "auction_slots.hpp"
+#include "batch_selection.hpp"
 
 namespace moebal::select {
 
@@ -12,14 +13,10 @@ template <class Real, class Memory> struct AuctionRun {
   MatrixView<ExpertId, Memory> ids; // [T, 1] out
   double epsilon;
   Index most_bids;
-  double* bids = nullptr;   // [T] of each slot; the slots of an expert are a heap, the lowest bid on top
-  Index* holders = nullptr; // [T] the token of each slot
-  Index* queue = nullptr;   // [T] a ring of tokens without a slot
-  double* prices = nullptr; // [E] what a slot costs
-  Index* first = nullptr;   // [E + 1] first slot of each expert
-  Index* held = nullptr;    // [E + 1] slots that are taken
-  Index* liked = nullptr;   // [E + 1] tokens that like it best
-  double least = 0;         // the smallest finite score
+  AuctionSlots slots{};
+  Index* queue = nullptr; // [T] a ring of tokens without a slot
+  Index* liked = nullptr; // [E + 1] tokens that like it best
+  double least = 0;       // the smallest finite score
 
   MOEBAL_FN void operator()(Index) const {
     AuctionRun run = *this; // a body is called as a constant
@@ -54,13 +51,13 @@ private:
     double const smallest = math::mul(range, epsilon);
     double step = range / 4;
     Index left = waiting > 0x1p53 / double(most_bids + 1) ? Index(1) << 53 : waiting * most_bids;
-    for (Index e = 0; e < experts; ++e) prices[e] = 0, held[e] = 0;
+    for (Index e = 0; e < experts; ++e) slots.prices[e] = 0, slots.held[e] = 0;
     for (bool last = false; !last && left > 0; step = step / 4) {
       last = step <= smallest;
       left = round(last ? smallest : step, left);
     }
     for (Index e = 0; e < experts; ++e)
-      for (Index i = first[e]; i < first[e] + held[e]; ++i) ids(holders[i], 0) = ExpertId(e);
+      for (Index i = slots.first[e]; i < slots.first[e] + slots.held[e]; ++i) ids(slots.holders[i], 0) = ExpertId(e);
     for (Index t = 0; t < tokens; ++t) // those that the limit left out
       if (ids(t, 0) < 0 && !batch.is_padding(t)) place(t);
   }
@@ -75,18 +72,18 @@ private:
       for (Index e = 1; e < experts; ++e) best = score(t, e) > score(t, best) ? e : best;
       ++liked[best];
     }
-    first[0] = 0;
+    slots.first[0] = 0;
     for (Index e = 0; e < experts; ++e) {
       Index ahead = 0;
       for (Index o = 0; o < experts; ++o) ahead += liked[o] > liked[e] || (liked[o] == liked[e] && o < e) ? 1 : 0;
-      first[e + 1] = first[e] + waiting / experts + (ahead < more ? 1 : 0);
+      slots.first[e + 1] = slots.first[e] + waiting / experts + (ahead < more ? 1 : 0);
     }
   }
 
   // All tokens bid until all have a slot, from the prices of the round before. Returns the bids that are left.
   MOEBAL_FN Index round(double step, Index left) {
     Index const tokens = batch.scores.rows(), experts = batch.scores.cols();
-    for (Index e = 0; e < experts; ++e) held[e] = 0;
+    for (Index e = 0; e < experts; ++e) slots.held[e] = 0;
     Index head = 0, waiting = 0;
     for (Index t = 0; t < tokens; ++t)
       if (!batch.is_padding(t)) queue[waiting++] = t;
@@ -108,8 +105,8 @@ private:
     double value = 0, second = 0, worth = 0;
     bool have_second = false;
     for (Index e = 0; e < batch.scores.cols(); ++e) {
-      if (first[e] == first[e + 1]) continue; // no slots: fewer tokens than experts
-      double const s = score(t, e), net = s - prices[e];
+      if (slots.room(e) == 0) continue; // no slots: fewer tokens than experts
+      double const s = score(t, e), net = s - slots.prices[e];
       if (best < 0 || net > value) {
         have_second = best >= 0;
         second = value;
@@ -119,39 +116,14 @@ private:
         second = net;
       }
     }
-    double const offer = (have_second ? worth - second : prices[best]) + step;
-    double* const b = bids + first[best];
-    Index* const h = holders + first[best];
-    Index const room = first[best + 1] - first[best];
-    Index loser = -1;
-    if (held[best] < room) {
-      Index at = held[best]++;
-      for (; at > 0 && b[(at - 1) / 2] > offer; at = (at - 1) / 2) move(b, h, (at - 1) / 2, at);
-      b[at] = offer, h[at] = t;
-    } else {
-      loser = h[0]; // offers are above the price, which is the lowest bid
-      Index at = 0;
-      for (Index child = 1; child < room; child = 2 * at + 1) {
-        if (child + 1 < room && b[child + 1] < b[child]) ++child;
-        if (!(b[child] < offer)) break;
-        move(b, h, child, at);
-        at = child;
-      }
-      b[at] = offer, h[at] = t;
-    }
-    if (held[best] == room) prices[best] = b[0];
-    return loser;
-  }
-  MOEBAL_FN static void move(double* b, Index* h, Index from, Index to) {
-    b[to] = b[from];
-    h[to] = h[from];
+    return slots.take(best, t, (have_second ? worth - second : slots.prices[best]) + step);
   }
 
   MOEBAL_FN void place(Index t) {
     Index best = -1;
     for (Index e = 0; e < batch.scores.cols(); ++e)
-      if (held[e] < first[e + 1] - first[e] && (best < 0 || score(t, e) > score(t, best))) best = e;
-    ++held[best];
+      if (slots.held[e] < slots.room(e) && (best < 0 || score(t, e) > score(t, best))) best = e;
+    ++slots.held[best];
     ids(t, 0) = ExpertId(best);
   }
 };

@@ -5,7 +5,7 @@
 // cut, and each token then looks which cuts keep it. Integers decide, so neither threads nor machine matter.
 
 #include "../core/workspace.hpp"
-#include "batch_selection.hpp"
+#include "best_experts.hpp"
 #include "slots.hpp"
 
 namespace moebal::select {
@@ -101,26 +101,6 @@ template <class Real, class Memory> struct ScoreKey {
   }
 };
 
-/// The best experts of one token among those that are added, in any order.
-template <class Real> struct BestExperts {
-  Real const* scores; // [E] of this token
-  ExpertId* ids;      // [most]
-  Index most;
-  Index count = 0;
-
-  MOEBAL_FN void add(Index e) {
-    auto const word = rank_word(scores[e], e);
-    if (count == most && word_at(most - 1) > word) return;
-    Index at = count < most ? count++ : most - 1;
-    for (; at > 0 && word_at(at - 1) < word; --at) ids[at] = ids[at - 1];
-    ids[at] = ExpertId(e);
-  }
-  MOEBAL_FN void finish() const {
-    for (Index k = count; k < most; ++k) ids[k] = no_expert;
-  }
-  MOEBAL_FN rank_word_t<Real> word_at(Index k) const { return rank_word(scores[ids[k]], ids[k]); }
-};
-
 /// The best experts of each token among those whose cut keeps it.
 template <class Real, class Key, class Memory> struct TakeKept {
   Key key;
@@ -131,18 +111,6 @@ template <class Real, class Key, class Memory> struct TakeKept {
     BestExperts<Real> best{scores.row(t), ids.row(t), ids.cols()};
     for (Index e = 0; e < scores.cols(); ++e)
       if (cuts[e].keeps(key(t, e), t)) best.add(e);
-    best.finish();
-  }
-};
-
-/// The best experts of each token.
-template <class Real, class Memory> struct TakeBest {
-  BatchCandidates<Real, Memory> batch;
-  MatrixView<ExpertId, Memory> ids;
-  MOEBAL_FN void operator()(Index t) const {
-    BestExperts<Real> best{batch.scores.row(t), ids.row(t), ids.cols()};
-    if (!batch.is_padding(t))
-      for (Index e = 0; e < batch.scores.cols(); ++e) best.add(e);
     best.finish();
   }
 };

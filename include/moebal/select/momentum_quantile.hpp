@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include "columns.hpp"
+#include "best_experts.hpp"
 
 namespace moebal {
 namespace select {

@@ -3,7 +3,11 @@
 
 // Top-K with a capacity, where what an expert has no room for moves to another expert instead of being dropped.
 
-#include "columns.hpp"
+#include "best_experts.hpp"
+#include "slots.hpp"
+#include "top_k.hpp"
+
+#include <string>
 
 namespace moebal::select {
 
@@ -65,20 +69,37 @@ template <class Real, class Memory> struct SortRow {
   }
 };
 
-template <class Move, class Exec, class Real, class Memory>
-void top_k_with_moves(Exec const& exec, Move move, Slots slots, BatchCandidates<Real, Memory> batch,
-                      MatrixView<ExpertId, Memory> ids, WorkspaceView<Memory> workspace) {
-  Index const tokens = batch.scores.rows(), experts = batch.scores.cols();
-  auto* const load = workspace.template take<Index>(experts);
-  auto* const count = workspace.template take<Index>(1);
-  exec.for_each(1, CountTokens<Memory>{batch.options.padding, tokens, count});
-  exec.fill(VectorView<Index, Memory>(load, experts), Index(0));
-  exec.for_each(tokens, TakeBest<Real, Memory>{batch, ids});
-  exec.for_each(1, MoveOverflow<Move, Memory>{move, ids, load, experts, {slots, experts, count}});
-  exec.for_each(tokens, SortRow<Real, Memory>{batch.scores, ids});
-}
-inline std::size_t top_k_with_moves_bytes(Index experts) {
-  return WorkspaceView<>::bytes_for<Index>(experts) + WorkspaceView<>::bytes_for<Index>(1);
-}
+/// Top-K with C slots an expert, and a move for what finds its expert full: OverflowRecycling, Swipe. Move: title, and
+/// move(rooms, from, pair) as MoveOverflow calls it.
+template <int K, class Move> struct TopKWithMoves {
+  static_assert(K >= 1, "moebal: a selection of K experts needs K of at least 1");
+  static constexpr Index top_k = K;
+  static constexpr bool causal = false;
+  static constexpr BatchInput input = BatchInput::Scores;
+  using Inference = TopK<K>;
+
+  Move move{};
+  Slots slots{.per_token = K};
+
+  void check(Index, Index experts) const {
+    require_within(std::string("K of ") + Move::title + "<K> for E experts (E is the upper bound)", 1, experts, K);
+    slots.check(Move::title);
+  }
+  template <class Real, class Exec> std::size_t workspace_bytes(Exec const&, Index, Index experts) const {
+    return WorkspaceView<>::bytes_for<Index>(experts) + WorkspaceView<>::bytes_for<Index>(1);
+  }
+  template <class Exec, class Real, class Memory>
+  void assign(Exec const& exec, BatchCandidates<Real, Memory> batch, MatrixView<ExpertId, Memory> ids,
+              WorkspaceView<Memory> workspace) const {
+    Index const tokens = batch.scores.rows(), experts = batch.scores.cols();
+    auto* const load = workspace.template take<Index>(experts);
+    auto* const count = workspace.template take<Index>(1);
+    exec.for_each(1, CountTokens<Memory>{batch.options.padding, tokens, count});
+    exec.fill(VectorView<Index, Memory>(load, experts), Index(0));
+    exec.for_each(tokens, TakeBest<Real, Memory>{batch, ids});
+    exec.for_each(1, MoveOverflow<Move, Memory>{move, ids, load, experts, {slots, experts, count}});
+    exec.for_each(tokens, SortRow<Real, Memory>{batch.scores, ids});
+  }
+};
 
 } // namespace moebal::select

@@ -3,14 +3,14 @@
 
 #include "../core/random.hpp"
 #include "overflow.hpp"
-#include "top_k.hpp"
 
 namespace moebal {
 
 namespace select {
 /// One of the experts with room, each with the same probability, drawn from the seed and the pair alone.
 struct MoveAtRandom {
-  std::uint64_t seed;
+  static constexpr char const* title = "OverflowRecycling";
+  std::uint64_t seed = 0; // change it at every step
   MOEBAL_FN ExpertId operator()(Rooms const& rooms, Index, Index pair) const {
     Index open = 0;
     for (Index e = 0; e < rooms.experts; ++e) open += rooms.takes(e) ? 1 : 0;
@@ -27,33 +27,11 @@ struct MoveAtRandom {
 /// Recycled overflow (Hunyuan-Large, arXiv 2411.02265): top-K with C slots an expert; a choice that finds its expert
 /// full goes to a random expert that has room and that the token has not chosen, with that expert's own weight, instead
 /// of being dropped. First choices get their slots before second ones, tokens in order.
-/// seed: change it at every step. slots: by default exactly K T / E, rounded up; with them nearly nothing is dropped
+/// move.seed: change it at every step. slots: by default exactly K T / E, rounded up; with them nearly nothing is dropped
 /// (a choice is, when the experts with room are all the token's own).
 /// Cost: one pass over [T, E], then one thread over T K choices and E for each that moves. Nothing is communicated.
 /// Gradient: through the weights. Not causal. Inference: TopK.
-template <int K> struct OverflowRecycling {
-  static_assert(K >= 1, "moebal: OverflowRecycling<K> needs K of at least 1");
-  static constexpr Index top_k = K;
-  static constexpr bool causal = false;
-  static constexpr BatchInput input = BatchInput::Scores;
-  using Inference = TopK<K>;
-
-  std::uint64_t seed = 0;
-  Slots slots{.per_token = K};
-
-  void check(Index, Index experts) const {
-    require_within("K of OverflowRecycling<K> for E experts (E is the upper bound)", 1, experts, K);
-    slots.check("OverflowRecycling");
-  }
-  template <class Real, class Exec> std::size_t workspace_bytes(Exec const&, Index, Index experts) const {
-    return select::top_k_with_moves_bytes(experts);
-  }
-  template <class Exec, class Real, class Memory>
-  void assign(Exec const& exec, select::BatchCandidates<Real, Memory> batch, MatrixView<ExpertId, Memory> ids,
-              WorkspaceView<Memory> workspace) const {
-    select::top_k_with_moves(exec, select::MoveAtRandom{seed}, slots, batch, ids, workspace);
-  }
-};
+template <int K> using OverflowRecycling = select::TopKWithMoves<K, select::MoveAtRandom>;
 static_assert(batch_selection<OverflowRecycling<2>>);
 
 } // namespace moebal

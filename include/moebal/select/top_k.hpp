@@ -26,11 +26,11 @@ template <int K> struct TopK {
     return top_k;
   }
 
-  /// The same for a tile of rows: keys [rows, E], ids [K][rows]. Returns the rows, as bits, that it leaves to choose().
-  template <class Tile>
+  /// The same for a tile of rows: ids [K][rows]. Returns the rows, as bits, that it leaves to choose().
+  template <class Tile, class Keys>
     requires(K <= Tile::most_k)
-  static unsigned choose_tile(Tile, float const* keys, Index stride, Index experts, std::int32_t (*ids)[Tile::rows]) {
-    return Tile::template top_k<K>(keys, stride, experts, ids);
+  static unsigned choose_tile(Tile, Keys keys, Index experts, std::int32_t (*ids)[Tile::rows]) {
+    return Tile::template top_k<K>(keys, experts, ids);
   }
 };
 static_assert(row_selection<TopK<2>>);

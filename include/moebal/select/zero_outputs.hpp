@@ -3,7 +3,7 @@
 
 // What zero-computation experts add to the output of a layer, and the gradient of that.
 
-#include "zero_output_rows.hpp"
+#include "zero_output_backward_rows.hpp"
 
 namespace moebal {
 
