@@ -2,6 +2,10 @@
 
 #include "docs.hpp"
 #include "show.hpp"
+#include "text.hpp"
+
+#include "../train_moe_lm/table.hpp"
+#include "../train_moe_lm/texts.hpp"
 
 #include <CLI/CLI.hpp>
 
@@ -13,45 +17,64 @@ namespace {
 using namespace lab;
 
 enum class Action { Run, List, Docs };
+enum class Model { None, Text };
 
 struct Options {
   Action action = Action::Run;
+  Model model = Model::None;
   std::vector<std::string> strategies, skews{"dirichlet"};
   InputShape shape;
+  TextSetting text;
   Setting setting;
   std::string trace, record, type = "bf16", json, report = "compare_strategies_out";
+  Index seeds = 1;
 };
 
+void quick(Options& o) {
+  o.shape.experts = 8, o.shape.ranks = 2, o.shape.micro_batches = 2, o.shape.tokens = 512, o.shape.steps = 40;
+  train::Settings& m = o.text.model;
+  m.experts = 8, m.ranks = 2, m.micro_batches = 2, m.steps = 10;
+  o.text.validation = {.at_end = 2, .midway = 1, .checkpoints = 1};
+}
+
 void describe(CLI::App& app, Options& o) {
-  app.description("Runs balancing strategies on the same logits, synthetic or recorded, and compares what they give and cost.\n"
-                  "The report is DIR/report.html. What each strategy is: docs/strategies.md.");
-  app.add_option("--strategies", o.strategies, "Names from --list, separated by commas; else all")->delimiter(',');
+  train::Settings& m = o.text.model;
+  app.description("Runs balancing strategies on the same logits, synthetic or recorded, or as the router of a small language model, and\n"
+                  "compares what they give and cost. The report is DIR/report.html. What each strategy is: docs/strategies.md; what the\n"
+                  "model says of them: docs/lab.md.");
+  app.add_option("names,--strategies", o.strategies, "Names from --list, separated by commas or spaces; else all")->delimiter(',');
   app.add_flag_callback("--list", [&o] { o.action = Action::List; }, "Name the strategies and stop");
   app.add_flag_callback("--docs", [&o] { o.action = Action::Docs; }, "Print docs/strategies.md and stop");
-  app.add_flag_callback(
-      "--quick",
-      [&o] { o.shape.experts = 8, o.shape.ranks = 2, o.shape.micro_batches = 2, o.shape.tokens = 512, o.shape.steps = 40; },
-      "Small sizes; what stands after it changes them again")->trigger_on_parse();
+  app.add_flag_callback("--quick", [&o] { quick(o); }, "Small sizes; what stands after it changes them again")->trigger_on_parse();
+  app.add_option_function<std::string>("--model", [&o](std::string const&) { o.model = Model::Text; },
+                                       "text: train the language model of train_moe_lm with each strategy")
+      ->check(CLI::IsMember({"text"}));
+  app.add_option("--text", m.text, "With --model: each file or subfolder of this folder is a domain; else what is installed")
+      ->check(CLI::ExistingDirectory);
   app.add_option("--skew", o.skews, "Of the synthetic logits: uniform, one_hot, dirichlet, drift, ranks; several, by commas")->delimiter(',');
   app.add_option("--alpha", o.shape.alpha, "Of the Dirichlet distribution: small is skewed")->capture_default_str()->check(CLI::PositiveNumber);
-  auto const size = [&](char const* name, Index& value, char const* text, Index most) {
-    app.add_option(name, value, text)->capture_default_str()->check(CLI::Range(Index(1), most));
+  auto const size = [&](char const* name, Index& synthetic, Index& model, char const* text, Index most) {
+    app.add_option_function<Index>(name, [&synthetic, &model](Index n) { synthetic = model = n; },
+                                   text + train::format(" [%d; of the model %d]", int(synthetic), int(model)))
+        ->trigger_on_parse()->check(CLI::Range(Index(1), most));
   };
-  size("--experts", o.shape.experts, "E", 4096);
-  size("--ranks", o.shape.ranks, "R, ranks as threads", 64);
-  size("--micro-batches", o.shape.micro_batches, "Of each rank, in one step", 1024);
-  size("--tokens", o.shape.tokens, "Of a micro-batch", 1 << 20);
-  size("--steps", o.shape.steps, "Of the optimizer", 1000000);
-  app.add_option("--seed", o.shape.seed)->capture_default_str();
+  size("--experts", o.shape.experts, m.experts, "E", 4096);
+  size("--ranks", o.shape.ranks, m.ranks, "R, ranks as threads", 64);
+  size("--micro-batches", o.shape.micro_batches, m.micro_batches, "Of each rank, in one step", 1024);
+  app.add_option("--tokens", o.shape.tokens, "Of a micro-batch of synthetic logits")->capture_default_str()->check(CLI::Range(1, 1 << 20));
+  size("--steps", o.shape.steps, m.steps, "Of the optimizer", 1000000);
+  app.add_option("--seed", m.seed, "The first seed")->capture_default_str();
+  app.add_option("--seeds", o.seeds, "Repeat with this many seeds")->capture_default_str()->check(CLI::Range(1, 1000));
   app.add_option("--trace", o.trace, "Use a recorded trace in the place of synthetic logits (docs/traces.md)")->check(CLI::ExistingFile);
   app.add_option("--record", o.record, "Write the logits that the first strategy routes by to a trace");
   app.add_option("--record-type", o.type, "f32, bf16 or f16")->capture_default_str()->check(CLI::IsMember({"f32", "bf16", "f16"}));
   app.add_option("--coefficient", o.setting.coefficient, "Of the losses")->capture_default_str()->check(CLI::NonNegativeNumber);
-  app.add_option("--rate", o.setting.rate, "First rate of a bias, falling in a line to 0 unless the skew drifts; 0: 2 / steps")->check(CLI::NonNegativeNumber);
-  app.add_option("--anchor", o.setting.anchor, "How strongly routers are drawn to where they started, beside a loss")
+  app.add_option("--rate", o.setting.rate,
+                 "First rate of a bias, falling in a line to 0 unless the skew drifts; 0: 2 / steps, of the model 0.03")->check(CLI::NonNegativeNumber);
+  app.add_option("--anchor", o.setting.anchor, "How strongly routers are drawn to where they started, beside a loss; without a model")
       ->capture_default_str()->check(CLI::NonNegativeNumber);
   app.add_option("--capacity", o.setting.capacity, "Capacity factor, for the drop rate")->capture_default_str()->check(CLI::PositiveNumber);
-  app.add_option("--threshold", o.setting.threshold, "max_vio that counts as balanced")->capture_default_str()->check(CLI::PositiveNumber);
+  app.add_option("--threshold", o.setting.threshold, "max_vio that counts as balanced; 0: 0.1, of the model 1")->check(CLI::NonNegativeNumber);
   app.add_option("--json", o.json, "Write the table there, as a list of objects");
   app.add_option("--report", o.report, "Folder for report.html; empty: none")->capture_default_str();
 }
@@ -68,55 +91,95 @@ std::vector<Row const*> chosen(Options const& o) {
   return rows;
 }
 
-int compare(Options const& o) {
-  auto const rows = chosen(o);
-  std::vector<Table> tables;
-  std::ofstream record_file;
-  std::unique_ptr<moebal::TraceWriter> writer;
-  auto const run_all = [&](std::string const& name, Source const& source) {
-    if (!o.record.empty() && tables.empty()) {
-      record_file.open(o.record, std::ios::binary | std::ios::trunc);
-      if (!record_file) throw std::runtime_error("could not write " + o.record);
-      writer = std::make_unique<moebal::TraceWriter>(
-          record_file, moebal::TraceShape{.experts = source.experts(),
-                                          .type = o.type == "f32"    ? moebal::TraceType::Float32
-                                                  : o.type == "bf16" ? moebal::TraceType::BFloat16
-                                                                     : moebal::TraceType::Float16,
-                                          .tags = source.has_tags() ? moebal::TraceTags::Recorded : moebal::TraceTags::None});
+class Comparison {
+public:
+  explicit Comparison(Options const& o) : o_(o), rows_(chosen(o)) {}
+
+  void run() {
+    if (o_.model == Model::Text)
+      train_text();
+    else if (!o_.trace.empty()) {
+      std::ifstream in(o_.trace, std::ios::binary);
+      moebal::Trace const trace(in);
+      begin("trace " + o_.trace);
+      route(Source(trace));
+      end();
+    } else {
+      for (std::string const& skew : o_.skews) {
+        InputShape shape = o_.shape;
+        shape.skew = skew_of(skew);
+        begin("synthetic, " + skew);
+        for (Index i = 0; i < o_.seeds; ++i) {
+          shape.seed = o_.text.model.seed + std::uint64_t(i);
+          Inputs const inputs(shape);
+          route(Source(inputs));
+        }
+        end();
+      }
     }
-    Table table{.input = name, .results = {}};
-    for (Row const* row : rows) {
-      std::fprintf(stderr, "%s: %s\n", name.c_str(), row->info.name);
-      table.results.push_back(run(*row, source, o.setting, table.results.empty() ? writer.get() : nullptr));
+    if (!o_.report.empty()) std::cout << "Report: " << write_report(o_.report, settings(), tables_) << "\n";
+  }
+
+private:
+  void begin(std::string const& input) { tables_.push_back({.input = input, .results = {}}); }
+  void end() { std::cout << table_text(tables_.back()) << std::endl; }
+  void add(Result result) {
+    tables_.back().results.push_back(std::move(result));
+    if (!o_.json.empty()) write_file(o_.json, json_text(to_json(tables_))); // so that a run that is cut short has a table
+  }
+  void announce(Row const& row, std::uint64_t seed) const {
+    std::fprintf(stderr, "%s: %s, seed %llu\n", tables_.back().input.c_str(), row.info.name, static_cast<unsigned long long>(seed));
+  }
+
+  void route(Source const& source) {
+    std::ofstream file;
+    std::unique_ptr<moebal::TraceWriter> writer = writer_of(source, file);
+    for (Row const* row : rows_) {
+      announce(*row, source.seed());
+      add(lab::run(*row, source, o_.setting, writer.get()));
       if (writer) writer->close();
       writer.reset();
     }
-    std::cout << table_text(table) << std::endl;
-    tables.push_back(std::move(table));
-  };
-  if (!o.trace.empty()) {
-    std::ifstream in(o.trace, std::ios::binary);
-    moebal::Trace const trace(in);
-    run_all("trace " + o.trace, Source(trace));
-  } else {
-    for (std::string const& skew : o.skews) {
-      InputShape shape = o.shape;
-      shape.skew = skew_of(skew);
-      Inputs const inputs(shape);
-      run_all("synthetic, " + skew, Source(inputs));
-    }
   }
-  if (!o.json.empty()) write_file(o.json, to_json(tables).dump(2) + "\n");
-  if (!o.report.empty()) {
-    std::string settings = "Capacity factor " + std::to_string(o.setting.capacity).substr(0, 4) + ".";
-    if (o.trace.empty())
-      settings = std::to_string(o.shape.experts) + " experts, " + std::to_string(o.shape.ranks) + " ranks with " +
-                 std::to_string(o.shape.micro_batches) + " micro-batches of " + std::to_string(o.shape.tokens) + " tokens, " +
-                 std::to_string(o.shape.steps) + " steps. " + settings;
-    std::cout << "Report: " << write_report(o.report, settings, tables) << "\n";
+  void train_text() {
+    TextSetting text = o_.text;
+    train::Settings& m = text.model;
+    m.alpha = o_.setting.coefficient;
+    m.rate = o_.setting.rate > 0 ? o_.setting.rate : 0.03;
+    if (o_.setting.threshold > 0) text.threshold = o_.setting.threshold;
+    train::Corpus const corpus(m.text.empty() ? train::installed_domains() : train::domains_of(m.text));
+    begin(train::format("text of %d domains, %d experts, %d ranks with %d micro-batches of %d bytes, %d steps", int(corpus.domain_count()),
+                        int(m.experts), int(m.ranks), int(m.micro_batches), int(corpus.tokens()), int(m.steps)));
+    for (Index i = 0; i < o_.seeds; ++i)
+      for (Row const* row : rows_) {
+        announce(*row, m.seed + std::uint64_t(i));
+        add(run_text(*row, corpus, text, o_.setting.capacity, m.seed + std::uint64_t(i)));
+      }
+    end();
   }
-  return 0;
-}
+
+  std::unique_ptr<moebal::TraceWriter> writer_of(Source const& source, std::ofstream& file) const {
+    if (o_.record.empty() || tables_.size() > 1 || !tables_.front().results.empty()) return nullptr;
+    file.open(o_.record, std::ios::binary | std::ios::trunc);
+    if (!file) throw std::runtime_error("could not write " + o_.record);
+    return std::make_unique<moebal::TraceWriter>(
+        file, moebal::TraceShape{.experts = source.experts(),
+                                 .type = o_.type == "f32"    ? moebal::TraceType::Float32
+                                         : o_.type == "bf16" ? moebal::TraceType::BFloat16
+                                                             : moebal::TraceType::Float16,
+                                 .tags = source.has_tags() ? moebal::TraceTags::Recorded : moebal::TraceTags::None});
+  }
+  std::string settings() const {
+    std::string const capacity = "Capacity factor " + train::format("%.2f", o_.setting.capacity) + ".";
+    if (o_.model == Model::Text || !o_.trace.empty()) return capacity;
+    return train::format("%d experts, %d ranks with %d micro-batches of %d tokens, %d steps. ", int(o_.shape.experts), int(o_.shape.ranks),
+                         int(o_.shape.micro_batches), int(o_.shape.tokens), int(o_.shape.steps)) + capacity;
+  }
+
+  Options const& o_;
+  std::vector<Row const*> rows_;
+  std::vector<Table> tables_;
+};
 
 } // namespace
 
@@ -138,7 +201,8 @@ int main(int argc, char** argv) {
       std::cout << docs_text();
       return 0;
     }
-    return compare(options);
+    Comparison(options).run();
+    return 0;
   } catch (std::exception const& error) {
     std::cerr << "compare_strategies: " << error.what() << "\n";
     return 1;

@@ -12,6 +12,7 @@
 #include <moebal/balance/schedule.hpp>
 #include <moebal/balance/threshold_quantile.hpp>
 #include <moebal/gate/sigmoid.hpp>
+#include <moebal/gate/softmax.hpp>
 #include <moebal/gate/sqrt_softplus.hpp>
 #include <moebal/select/group_limited_top_k.hpp>
 #include <moebal/select/hash.hpp>
@@ -34,6 +35,11 @@ std::vector<Row> bias_rows() {
       row({"loss_free", "Loss-free, sign", "top-K of s + b", "sigmoid, not normalised", "b_e += u sign(mean c - c_e)", loss_free},
           [](Make const& m) {
             return Recipe{.select = TopK<2>{}, .gate = raw, .balance = balance(at(step, LossFreeBias{.rate = float(m.rate)}))};
+          }),
+      row({"loss_free_softmax", "Loss-free, softmax gate", "top-K of s + b", "softmax", "b_e += u sign(mean c - c_e)", loss_free},
+          [](Make const& m) {
+            return Recipe{.select = TopK<2>{}, .gate = Softmax{.normalise = Normalise::OverChosen},
+                          .balance = balance(at(step, LossFreeBias{.rate = float(m.rate / 3)}))};
           }),
       row({"loss_free_micro", "Loss-free, counts of one micro-batch", "top-K of s + b", "sigmoid, not normalised", "b_e += u sign(mean c - c_e)", loss_free},
           [](Make const& m) {

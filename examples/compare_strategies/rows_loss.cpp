@@ -15,6 +15,7 @@ namespace lab {
 
 namespace {
 constexpr Softmax over_chosen{.normalise = Normalise::OverChosen};
+constexpr Sigmoid raw{.normalise = Normalise::None};
 constexpr char const* switch_formula = "c E sum_e c_e / (K T) P_e";
 constexpr char const* demons = "https://arxiv.org/abs/2501.11873";
 } // namespace
@@ -24,7 +25,7 @@ std::vector<Row> loss_rows() {
       row({"none_softmax", "no balancing", "top-K", "softmax", "-", "-"},
           [](Make const&) { return Recipe{.select = TopK<2>{}, .gate = over_chosen}; }),
       row({"none_sigmoid", "no balancing", "top-K", "sigmoid, not normalised", "-", "-"},
-          [](Make const&) { return Recipe{.select = TopK<2>{}, .gate = Sigmoid{.normalise = Normalise::None}}; }),
+          [](Make const&) { return Recipe{.select = TopK<2>{}, .gate = raw}; }),
       row({"loss_sequence", "sequence-wise balance loss", "top-K", "softmax", switch_formula, "https://arxiv.org/abs/2405.04434"},
           [](Make const& m) {
             return Recipe{.select = TopK<2>{}, .gate = over_chosen,
@@ -48,6 +49,15 @@ std::vector<Row> loss_rows() {
       row({"loss_global", "Global-batch LBL, exact", "top-K", "softmax", switch_formula, demons},
           [](Make const& m) {
             return Recipe{.select = TopK<2>{}, .gate = over_chosen,
+                          .balance = balance(at(GlobalBatch<Accumulate::TwoPass>{}, SwitchLoss<>{.coefficient = m.coefficient}))};
+          }),
+      row({"loss_micro_sigmoid", "Micro-batch LBL, sigmoid gate", "top-K", "sigmoid, not normalised", switch_formula, "https://arxiv.org/abs/2408.15664"},
+          [](Make const& m) {
+            return Recipe{.select = TopK<2>{}, .gate = raw, .balance = balance(at(MicroBatch<>{}, SwitchLoss<>{.coefficient = m.coefficient}))};
+          }),
+      row({"loss_global_sigmoid", "Global-batch LBL, exact, sigmoid gate", "top-K", "sigmoid, not normalised", switch_formula, demons},
+          [](Make const& m) {
+            return Recipe{.select = TopK<2>{}, .gate = raw,
                           .balance = balance(at(GlobalBatch<Accumulate::TwoPass>{}, SwitchLoss<>{.coefficient = m.coefficient}))};
           }),
       row({"loss_global_micro", "Global-batch LBL with 1 % of it by micro-batch", "top-K", "softmax", switch_formula, demons},

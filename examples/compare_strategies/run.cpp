@@ -2,11 +2,8 @@
 
 #include "run.hpp"
 
-#include <moebal/stats/metrics.hpp>
-
 #include <map>
 #include <mutex>
-#include <numeric>
 
 namespace lab {
 
@@ -43,7 +40,7 @@ Make make_of(Source const& source, Setting const& setting) {
   m.coefficient = setting.coefficient;
   m.rate = setting.rate > 0 ? setting.rate : 2.0 / double(std::max<Index>(1, source.steps()));
   m.capacity = setting.capacity;
-  if (source.inputs()) m.seed = source.inputs()->shape().seed;
+  m.seed = source.seed();
   return m;
 }
 
@@ -70,21 +67,6 @@ private:
   int n_ = 0;
 };
 
-void softmax(In z, Index t, float* p) {
-  float const top = *std::max_element(z.row(t), z.row(t) + z.cols());
-  float sum = 0;
-  for (Index e = 0; e < z.cols(); ++e) sum += p[e] = std::exp(z(t, e) - top);
-  for (Index e = 0; e < z.cols(); ++e) p[e] /= sum;
-}
-
-/// What ranks have counted of one step.
-struct Tally {
-  std::vector<std::int64_t> load;
-  double micro = 0;
-  Index routed = 0, kept = 0, judged = 0, moved = 0;
-  double mass = 0, full_mass = 0;
-};
-
 /// One rank of a run.
 class Worker {
 public:
@@ -105,9 +87,8 @@ public:
   Traffic traffic() const { return method_->comm().traffic(); }
 
   Tally step(Index step, bool judge) {
-    Index const experts = source_.experts(), all = source_.micro_batches();
+    Index const all = source_.micro_batches();
     Tally tally;
-    tally.load.assign(std::size_t(experts), 0);
     gradient_.assign(weights_.size(), 0);
     {
       train::Measured const measured(seconds_);
@@ -143,7 +124,6 @@ public:
       comm_.all_reduce_sum(gradient_); // the mean over ranks is the gradient; Adam does not see the factor
       adam_.step(gradient_, 2.0 / double(source_.steps()) * left, std::size_t(source_.experts()), weights_);
     }
-    tally.micro /= double(all);
     return tally;
   }
 
@@ -233,39 +213,12 @@ private:
 
   void count(Index step, Index g, Batch& b, bool judge, Tally& tally) {
     Index const experts = source_.experts(), k = method_->top_k();
-    std::vector<std::int64_t> load(std::size_t(experts), 0);
-    for (ExpertId const e : b.ids)
-      if (e >= 0) ++load[std::size_t(e)];
-    for (std::size_t e = 0; e < load.size(); ++e) tally.load[e] += load[e];
-    load.resize(std::size_t(method_->zeros().ffn));
-    tally.micro += moebal::stats::max_vio(load);
-    method_->keep({b.ids.data(), b.tokens, k}, {b.weights.data(), b.tokens, k}, kept_);
-    for (std::size_t i = 0; i < b.ids.size(); ++i) {
-      tally.routed += b.ids[i] >= 0;
-      tally.kept += kept_[i];
-    }
+    Ids const ids(b.ids.data(), b.tokens, k);
+    judge_.count(*method_, ids, {b.weights.data(), b.tokens, k}, experts, tally);
     if (!judge) return;
     Batch scratch;
     prepare(step, g, start_, Noise::None, reference_, scratch);
-    Numbers p(static_cast<std::size_t>(experts));
-    std::vector<Index> order(p.size());
-    std::vector<Index> place(p.size());
-    for (Index t = 0; t < b.tokens; ++t) {
-      softmax({reference_.data(), b.tokens, experts}, t, p.data());
-      std::iota(order.begin(), order.end(), Index(0));
-      std::stable_sort(order.begin(), order.end(), [&](Index x, Index y) { return p[std::size_t(x)] > p[std::size_t(y)]; });
-      for (std::size_t i = 0; i < order.size(); ++i) place[std::size_t(order[i])] = Index(i);
-      Index n = 0;
-      for (Index i = 0; i < k; ++i) n += b.ids[std::size_t(t * k + i)] >= 0;
-      for (Index i = 0; i < k; ++i) {
-        ExpertId const e = b.ids[std::size_t(t * k + i)];
-        if (e < 0) continue;
-        tally.moved += place[std::size_t(e)] >= n;
-        if (kept_[std::size_t(t * k + i)]) tally.mass += double(p[std::size_t(e)]);
-      }
-      tally.judged += n;
-      for (Index i = 0; i < method_->choices(); ++i) tally.full_mass += double(p[std::size_t(order[std::size_t(i)])]);
-    }
+    judge_.compare(*method_, ids, {reference_.data(), b.tokens, experts}, tally);
   }
 
   void write(Index step, Index g, Batch const& b) {
@@ -286,7 +239,7 @@ private:
   std::unique_ptr<Method> method_;
   Numbers weights_, start_, gradient_, d_logits_, reference_, clean_; // weights: the map's, then an offset an expert
   std::vector<Batch> batches_;
-  std::vector<std::uint8_t> kept_;
+  Judge judge_;
   Adam adam_;
   double seconds_ = 0;
   Index tokens_ = 0;
@@ -299,13 +252,29 @@ double mean(std::vector<double> const& values, std::size_t first, std::size_t en
 
 } // namespace
 
+void summarise(std::vector<double> const& micro, Tally const& sum, double threshold, Result& r) {
+  std::size_t const n = r.max_vio.size(), few = std::max<std::size_t>(1, n / 40), tail = std::max<std::size_t>(1, n / 10);
+  double const parts[] = {0.1, 0.25, 0.5};
+  for (int i = 0; i < 3; ++i) {
+    std::size_t const at = std::size_t(parts[i] * double(n));
+    r.max_vio_at[i] = mean(r.max_vio, at, std::min(n, at + few));
+  }
+  r.max_vio_end = mean(r.max_vio, n - tail, n);
+  r.max_vio_micro = mean(micro, n - tail, n);
+  for (std::size_t at = 0; at + few <= n && r.balanced_after < 0; ++at)
+    if (mean(r.max_vio, at, at + few) <= threshold) r.balanced_after = Index(at);
+  r.drop_rate = moebal::stats::drop_rate(sum.routed - sum.kept, sum.routed);
+  r.moved = sum.judged == 0 ? 0 : double(sum.moved) / double(sum.judged);
+  r.mass = sum.full_mass == 0 ? 0 : sum.mass / sum.full_mass;
+}
+
 Result run(Row const& row, Source const& source, Setting const& setting, moebal::TraceWriter* record) {
   Result r;
   r.name = row.info.name;
   if (!source.inputs() && !row.facts.on_given_logits) r.skipped = "needs the tokens, and a trace has logits only";
   if (row.facts.top_k > source.experts()) r.skipped = "needs " + std::to_string(row.facts.top_k) + " experts or more";
   Make const make = make_of(source, setting);
-  std::uint64_t const seed = source.inputs() ? source.inputs()->shape().seed : 1;
+  std::uint64_t const seed = r.seed = source.seed();
   Index const ranks = source.ranks(), steps = source.steps(), tail = std::max<Index>(1, steps / 10);
   std::vector<Tally> tallies(static_cast<std::size_t>(ranks));
   std::vector<double> micro, seconds(tallies.size());
@@ -322,17 +291,11 @@ Result run(Row const& row, Source const& source, Setting const& setting, moebal:
       tallies[me] = worker.step(step, step >= steps - tail);
       comm.barrier();
       if (me == 0) {
-        std::vector<std::int64_t> load(std::size_t(source.experts()), 0);
-        double of_micro = 0;
-        for (Tally const& t : tallies) {
-          for (std::size_t e = 0; e < load.size(); ++e) load[e] += t.load[e];
-          of_micro += t.micro / double(ranks);
-          sum.routed += t.routed, sum.kept += t.kept, sum.judged += t.judged, sum.moved += t.moved;
-          sum.mass += t.mass, sum.full_mass += t.full_mass;
-        }
-        load.resize(std::size_t(worker.computing()));
-        r.max_vio.push_back(moebal::stats::max_vio(load));
-        micro.push_back(of_micro);
+        Tally of_step;
+        for (Tally const& t : tallies) of_step.add(t);
+        r.max_vio.push_back(of_step.max_vio(worker.computing()));
+        micro.push_back(of_step.micro / double(ranks * source.micro_batches()));
+        sum.add(of_step);
       }
       comm.barrier();
     }
@@ -340,19 +303,7 @@ Result run(Row const& row, Source const& source, Setting const& setting, moebal:
     if (me == 0) traffic = worker.traffic();
   });
 
-  std::size_t const n = r.max_vio.size(), few = std::size_t(std::max<Index>(1, steps / 40));
-  double const parts[] = {0.1, 0.25, 0.5};
-  for (int i = 0; i < 3; ++i) {
-    std::size_t const at = std::size_t(parts[i] * double(n));
-    r.max_vio_at[i] = mean(r.max_vio, at, std::min(n, at + few));
-  }
-  r.max_vio_end = mean(r.max_vio, n - std::size_t(tail), n);
-  r.max_vio_micro = mean(micro, n - std::size_t(tail), n);
-  for (std::size_t at = 0; at + few <= n && r.balanced_after < 0; ++at)
-    if (mean(r.max_vio, at, at + few) <= setting.threshold) r.balanced_after = Index(at);
-  r.drop_rate = moebal::stats::drop_rate(sum.routed - sum.kept, sum.routed);
-  r.moved = sum.judged == 0 ? 0 : double(sum.moved) / double(sum.judged);
-  r.mass = sum.full_mass == 0 ? 0 : sum.mass / sum.full_mass;
+  summarise(micro, sum, setting.threshold > 0 ? setting.threshold : 0.1, r);
   r.bytes = double(traffic.bytes) / double(steps), r.calls = double(traffic.calls) / double(steps);
   r.ns_per_token = 1e9 * std::accumulate(seconds.begin(), seconds.end(), 0.0) /
                    double(std::max<Index>(1, std::accumulate(tokens.begin(), tokens.end(), Index(0))));

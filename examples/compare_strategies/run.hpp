@@ -4,9 +4,14 @@
 // One strategy on synthetic tokens or on a recorded trace: R ranks as threads, the same loop for all.
 
 #include "inputs.hpp"
+#include "judge.hpp"
 #include "registry.hpp"
 
+#include "../train_moe_lm/record.hpp"
+
 #include <moebal/core/trace.hpp>
+
+#include <optional>
 
 namespace lab {
 
@@ -24,11 +29,16 @@ struct Result {
   double bytes = 0;            // that a rank hands to collectives, a step
   double calls = 0;            // collectives a step
   double ns_per_token = 0;     // processor time of routing and balancing
+  std::optional<train::Row> model; // what became of the model that was trained
+  std::uint64_t seed = 1;
 };
+
+/// Fills what follows from max_vio of the steps, from that of their micro-batches, and from what ranks counted.
+void summarise(std::vector<double> const& micro, Tally const& sum, double threshold, Result& result);
 
 /// What does not depend on the strategy.
 struct Setting {
-  double coefficient = 0.1, rate = 0, capacity = 1.25, threshold = 0.1;
+  double coefficient = 0.1, rate = 0, capacity = 1.25, threshold = 0; // 0: by where the batches come from
   double anchor = 0.02; // how strongly a router is drawn to where it started, beside a loss
 };
 
@@ -43,6 +53,7 @@ public:
   Index micro_batches() const { return inputs_ ? inputs_->shape().micro_batches : micro_batches_; }
   Index steps() const { return inputs_ ? inputs_->shape().steps : steps_; }
   Inputs const* inputs() const { return inputs_; }
+  std::uint64_t seed() const { return inputs_ ? inputs_->shape().seed : 1; }
   moebal::TraceBatch const& batch(Index step, Index rank, Index g) const {
     return *batches_[std::size_t((step * ranks_ + rank) * micro_batches_ + g)];
   }

@@ -9,7 +9,7 @@
 
 namespace lab {
 
-/// The strategies on one input.
+/// The strategies on one input; with seeds, a result for each.
 struct Table {
   std::string input; // "synthetic, dirichlet", ...
   std::vector<Result> results;
@@ -17,6 +17,8 @@ struct Table {
 
 std::string table_text(Table const& table);
 nlohmann::json to_json(std::vector<Table> const& tables);
+/// An object a line.
+std::string json_text(nlohmann::json const& list);
 /// Writes folder/report.html, with everything in it. Answers its path.
 std::string write_report(std::string const& folder, std::string const& settings, std::vector<Table> const& tables);
 void write_file(std::string const& file, std::string const& text);

@@ -17,6 +17,19 @@ set_tests_properties(examples.compare_strategies_results examples.compare_strate
 set_tests_properties(examples.compare_strategies_trace PROPERTIES PASS_REGULAR_EXPRESSION "locmoe: needs the tokens")
 set_tests_properties(examples.compare_strategies_unknown PROPERTIES LABELS examples
   PASS_REGULAR_EXPRESSION "there is no strategy 'nothing_of_this_name': --list names them")
+# The model, on texts that are there anyway; and that it is the model of train_moe_lm.
+foreach(folder include tests examples)
+  file(MAKE_DIRECTORY ${lab_out}/texts)
+  file(CREATE_LINK ${PROJECT_SOURCE_DIR}/${folder} ${lab_out}/texts/${folder} SYMBOLIC)
+endforeach()
+add_test(NAME examples.compare_strategies_model
+  COMMAND compare_strategies --quick --model text --text ${lab_out}/texts --seeds 2 --json ${lab_out}/model.json --report "")
+add_test(NAME examples.compare_strategies_model_results
+  COMMAND ${CMAKE_COMMAND} -D json=${lab_out}/model.json -D lab=$<TARGET_FILE:compare_strategies> -D trainer=$<TARGET_FILE:train_moe_lm>
+    -D out=${lab_out} -P ${CMAKE_CURRENT_LIST_DIR}/check_model.cmake)
+set_tests_properties(examples.compare_strategies_model PROPERTIES FIXTURES_SETUP compare_strategies_model)
+set_tests_properties(examples.compare_strategies_model_results PROPERTIES FIXTURES_REQUIRED compare_strategies_model)
+set_tests_properties(examples.compare_strategies_model examples.compare_strategies_model_results PROPERTIES LABELS examples TIMEOUT 300)
 add_test(NAME docs.strategies COMMAND ${CMAKE_COMMAND} -D program=$<TARGET_FILE:compare_strategies> -D arguments=--docs
   -D expected=${PROJECT_SOURCE_DIR}/docs/strategies.md -P ${CMAKE_CURRENT_LIST_DIR}/../compare.cmake)
 set_tests_properties(docs.strategies PROPERTIES LABELS "docs;examples")

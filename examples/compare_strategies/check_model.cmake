@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# cmake -D json=<file of --quick --model text> -D lab=<program> -D trainer=<train_moe_lm> -D out=<folder> -P check_model.cmake
+# Has every strategy trained the model, and is that the model of train_moe_lm?
+file(READ ${json} text)
+string(JSON lines LENGTH "${text}")
+math(EXPR last "${lines} - 1")
+foreach(i RANGE ${last})
+  string(JSON name GET "${text}" ${i} name)
+  string(JSON perplexity ERROR_VARIABLE missing GET "${text}" ${i} perplexity)
+  string(JSON vio_${name} ERROR_VARIABLE missing_vio GET "${text}" ${i} max_vio_end)
+  string(JSON skipped ERROR_VARIABLE trained GET "${text}" ${i} skipped)
+  if(missing AND trained)
+    message(SEND_ERROR "${name}: needed a perplexity or a reason, had neither")
+  elseif(NOT missing AND (perplexity GREATER 256 OR perplexity LESS 2))
+    message(SEND_ERROR "${name}: needed a perplexity of bytes that learned something, had ${perplexity}")
+  endif()
+endforeach()
+foreach(name base expert_choice swipe)
+  if(vio_${name} GREATER 0.01)
+    message(SEND_ERROR "${name} balances by construction: needed max_vio of at most 0.01, had ${vio_${name}}")
+  endif()
+endforeach()
+
+set(sizes --experts 8 --ranks 2 --micro-batches 2 --steps 10 --text ${out}/texts)
+execute_process(COMMAND ${lab} --model text ${sizes} loss_micro loss_subset loss_free --report ""
+  OUTPUT_VARIABLE mine ERROR_QUIET COMMAND_ERROR_IS_FATAL ANY)
+execute_process(COMMAND ${trainer} ${sizes} --strategies loss-micro,loss-subset,bias-global-sigmoid --report ${out} --state ${out}
+  OUTPUT_VARIABLE theirs ERROR_QUIET COMMAND_ERROR_IS_FATAL ANY)
+foreach(pair loss_micro=loss-micro loss_subset=loss-subset loss_free=bias-global-sigmoid)
+  string(REGEX MATCH "(.*)=(.*)" pair ${pair})
+  set(name ${CMAKE_MATCH_1})
+  string(REGEX MATCH "\n${CMAKE_MATCH_2} [^0-9\n]*([0-9.]+)" line "${theirs}")
+  set(needed "${CMAKE_MATCH_1}")
+  string(REGEX MATCH "\n${name} [^\n]*yes +([0-9.]+)" line "${mine}")
+  if(NOT needed OR NOT needed STREQUAL CMAKE_MATCH_1)
+    message(SEND_ERROR "${name}: needed the perplexity of train_moe_lm, ${needed}, had ${CMAKE_MATCH_1}")
+  endif()
+endforeach()
