@@ -8,6 +8,8 @@
 #include "../reference/reference.hpp"
 #include "npy.hpp"
 
+#include <moebal/core/errors.hpp>
+
 #include <nlohmann/json.hpp>
 
 #include <cmath>
@@ -124,6 +126,17 @@ private:
   std::vector<std::string> failures_;
   std::size_t checks_ = 0;
 };
+
+/// The peer refuses; so must we.
+template <class F> void needs_refusal(Case& c, F f) {
+  bool refused = false;
+  try {
+    f();
+  } catch (moebal::ShapeError const&) {
+    refused = true;
+  }
+  c.need(refused, "what the peer refuses", "ShapeError", "an answer");
+}
 
 /// Holds the library against one case; throws Skip. Each file of mappings has one.
 using Mapping = void (*)(Case&);

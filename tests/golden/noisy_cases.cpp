@@ -105,12 +105,16 @@ void tutel_load_importance(Case& c) {
     };
     moebal::ImportanceLoss const rule{.coefficient = 0.5, .variance = Variance::Sample, .epsilon = 1e-10};
     Matrix const clean = clean_of(r.logits);
+    if (c.raises() && noise <= 0) {
+      needs_refusal(c, [&] { load_loss(p, clean, noisy, K, noise, Variance::Sample, 1e-10); });
+      continue;
+    }
     Answer const a = route(r, p);
     Terms const importance = terms_of(p, rule, K, a);
     LoadLoss const load = load_loss(p, clean, noisy, K, noise, Variance::Sample, 1e-10);
     double const loss = importance.loss + load.loss / 2;
     if (c.raises()) {
-      if (noise > 0 && nan) {
+      if (nan) {
         c.by_contract("a row with NaN is not seen by the loss (the peer throws)");
         Request rest{.gate = r.gate, .top_k = K, .logits = Matrix(0, r.experts())};
         Matrix rest_noisy = rest.logits;
@@ -125,7 +129,6 @@ void tutel_load_importance(Case& c) {
             load_loss(p, clean_of(rest.logits), rest_noisy, K, noise, Variance::Sample, 1e-10).loss / 2;
         c.close(at + " loss", loss, needed, {1e-12, 1e-12});
       } else {
-        if (noise <= 0) c.by_contract("without noise the load has steps, and no gradient (the peer throws)");
         c.need(std::isfinite(loss), at + " loss", "a finite number", "another");
       }
       continue;

@@ -122,17 +122,6 @@ Row output_row(Case const& c, std::string const& name, std::size_t l) {
   return c.output_matrix(name, Precision::Single).row(l);
 }
 
-/// The peer refuses; so must we.
-template <class F> void needs_refusal(Case& c, F f) {
-  bool refused = false;
-  try {
-    f();
-  } catch (moebal::ShapeError const&) {
-    refused = true;
-  }
-  c.need(refused, "what the peer refuses", "ShapeError", "an answer");
-}
-
 void eplb_packing(Case& c) {
   Matrix const weights = c.matrix("in_weight");
   auto const packs = Index(c.count("num_packs"));
