@@ -66,7 +66,7 @@ template <class Real, class M> struct LinearBackwardRow {
       lanes.each(d_x.cols(), [=](auto d) {
         auto const so_far = load(static_cast<Real const*>(out), d);
         using V = std::remove_const_t<decltype(so_far)>;
-        moebal::store(out, d, math::fma<V>(math::splat<V>(g), load(w, d), so_far));
+        store(out, d, math::fma<V>(math::splat<V>(g), load(w, d), so_far));
       });
     }
   }
@@ -93,7 +93,7 @@ template <class X, class Real, class M> struct LinearWeightRow {
       lanes.each(d_weight.cols(), [=](auto d) {
         auto const so_far = load(static_cast<Real const*>(out), d);
         using V = std::remove_const_t<decltype(so_far)>;
-        moebal::store(out, d, math::fma<V>(math::splat<V>(g), load(row, d), so_far));
+        store(out, d, math::fma<V>(math::splat<V>(g), load(row, d), so_far));
       });
     }
   }

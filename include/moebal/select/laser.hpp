@@ -69,7 +69,10 @@ private:
 
   template <class Real, class Lanes> MOEBAL_FN bool is_clear(Lanes lanes, select::Candidates<Real> row) const {
     Real const* const values = row.values;
-    Real const all = lanes.template sum<Real>(row.experts, [=](auto e) { return moebal::load(values, e); });
+    Real const all = lanes.template sum<Real>(row.experts, [=](auto e) {
+      using moebal::load; // beside our own `load`; packs of lanes bring theirs
+      return load(values, e);
+    });
     Real best = 0;
     select::best_first(lanes, static_cast<rank_word_t<Real> const*>(row.words), row.experts, K,
                        [&](Index, rank_word_t<Real> word) { best = best + values[id_of(word)]; });
