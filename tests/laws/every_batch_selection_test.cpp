@@ -9,6 +9,8 @@
 #include <moebal/select/bidirectional.hpp>
 #include <moebal/select/expert_choice.hpp>
 #include <moebal/select/momentum_quantile.hpp>
+#include <moebal/select/overflow_recycling.hpp>
+#include <moebal/select/swipe.hpp>
 
 using namespace moebal;
 

@@ -8,6 +8,8 @@
 #include <moebal/gate/softmax.hpp>
 #include <moebal/laws/gate.hpp>
 
+#include <atomic>
+
 using namespace moebal;
 using lawful::expect_caught;
 
@@ -40,7 +42,7 @@ struct FourthPower : Sigmoid {
 struct ClaimsShift : Sigmoid {};
 struct Remembers : Sigmoid {
   template <class V> V score(V z) const {
-    static int asked = 0;
+    static std::atomic<int> asked = 0;
     return math::mul<V>(math::sigmoid(z), math::splat<V>(++asked % 1000 == 0 ? 0.75f : 1.0f));
   }
 };
@@ -108,6 +110,19 @@ BOOST_AUTO_TEST_CASE(row_by_row) {
   expect_caught("Overwrites", "the gradient of the weights is that of central differences",
                 laws::check_gate(Overwrites{}));
   expect_caught("NoRoom", "balance scores lie in [0, 1024]", laws::check_gate(NoRoom{}));
+}
+
+// As docs/your_own.md says: laws one by one, and one more.
+BOOST_AUTO_TEST_CASE(single_laws) {
+  laws::Findings findings;
+  Falling const gate{};
+  laws::scores_rise<float>(gate, {}, findings);
+  findings.expect("small logits score 0", gate.score(-100.0f) == 0, [] { return "for -100: needed 0, had more"; });
+  BOOST_TEST(findings.broken("a larger logit never has a smaller score"));
+  BOOST_TEST(findings.broken("small logits score 0"));
+  BOOST_TEST(!findings.broken("the score of NaN is NaN"));
+  BOOST_TEST(findings.violations().size() == 2);
+  BOOST_TEST(laws::words(findings.violations()[1]) == "small logits score 0: for -100: needed 0, had more");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -24,10 +24,9 @@
 #include "../select/laser.hpp"
 #include "../select/momentum_quantile.hpp"
 #include "../select/no_token_left_behind.hpp"
-#include "../select/overflow_recycling.hpp"
+#include "../select/overflow.hpp"
 #include "../select/second_expert.hpp"
 #include "../select/sinkhorn.hpp"
-#include "../select/swipe.hpp"
 #include "../select/threshold.hpp"
 #include "../select/top_p.hpp"
 #include "../select/topology_capped.hpp"
@@ -87,11 +86,8 @@ struct InTurn : Everything {
   static constexpr bool tokens_alike = false; // the first come finds room
 };
 template <> struct Claims<NoTokenLeftBehind> : InTurn {};
-template <int K> struct Claims<Swipe<K>> : InTurn {
-  static constexpr bool experts_alike = false; // the next one around the circle
-};
-template <int K> struct Claims<OverflowRecycling<K>> : InTurn {
-  static constexpr bool experts_alike = false; // a draw among those with room
+template <int K, class Move> struct Claims<select::TopKWithMoves<K, Move>> : InTurn {
+  static constexpr bool experts_alike = false; // the next one around the circle, or a draw among those with room
 };
 template <> struct Claims<Auction> : InTurn {
   static constexpr bool experts_alike = false;   // nearly optimal ones, found in the order of bids

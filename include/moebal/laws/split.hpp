@@ -176,7 +176,7 @@ void split_laws(Rule const& rule, Scope scope, Shapes const& shapes, Findings& f
     Training<Scope, Rule> training{scope, rule, {.experts = experts, .top_k = top_k}};
     auto const input = [&](std::string const& how) { return words("E ", experts, ", K ", top_k, ", ", how); };
     auto const whole = training.run({});
-    for (Index const ranks : {1, 2, 3})
+    for (Index const ranks : {1, 2, 3, 4})
       for (Index const micro_batches : {1, 2, 5})
         for (Index const sequences : {1, 3}) {
           Cut const cut{ranks, micro_batches, sequences};
