@@ -132,7 +132,7 @@ struct FavoursExpertOne {
 struct ForgetsItsState { // kept outside of the balancer
   static inline std::atomic<int> steps = 0;
   template <class W> static float step(W const& w, Index e) {
-    return LossFreeBias{}.step(w, e) / float(++steps % 7 + 1);
+    return LossFreeBias{}.step(w, e) / float(++steps % 1009 + 1);
   }
 };
 
