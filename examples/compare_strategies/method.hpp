@@ -70,7 +70,8 @@ class MethodOf<Recipe<Selection, Gate, Rules, Map, Drop>> final : public Method 
 public:
   MethodOf(Plan plan, Make const& make, Comm comm)
       : plan_(plan), make_(make), comm_(comm),
-        balancer_(plan.balance.make({.experts = make.experts, .top_k = Selection::top_k}, comm)) {
+        balancer_(plan.balance.make({.experts = make.experts, .top_k = Selection::top_k}, comm)),
+        busy_(std::size_t(make.experts)) {
     if (plan_.zeros.ffn == 0) plan_.zeros = {.ffn = make.experts};
   }
 
@@ -111,6 +112,7 @@ public:
     Index const sequences = options.segments.size() - 1;
     if (load_.sequences() != sequences) load_ = moebal::Load<Needs>(sequences, make_.experts);
     route_with<Needs>(router(), z, options, out, load_.view());
+    for (Index e = 0; e < make_.experts; ++e) busy_[std::size_t(e)] += counts()[e];
     train::Measured const measured(balancer_time());
     balancer_seconds_ += statistics_seconds_;
     if constexpr (Rules::shuffled)
@@ -127,7 +129,7 @@ public:
     auto const terms = terms_of(g);
     Router const r = router();
     workspace_.reserve(r.template workspace_bytes<Needs>(exec_, z.rows(), z.cols(), options.segments.size() - 1));
-    r.backward_into(exec_, z, options, ids, moebal::RouterGradient<float>{d_weights, terms.router_slopes, terms.router_z_slopes},
+    r.backward_into(exec_, z, options, ids, moebal::RouterGradient<float>{d_weights, terms.router_slopes, terms.router_z_slopes, terms.router_weight_slopes},
                     d_z, moebal::WorkspaceView<>(workspace_));
   }
   void end_step(float rate_scale) override {
@@ -199,6 +201,8 @@ private:
   Router router() const {
     Selection select = plan_.select;
     if constexpr (requires { select.seed; }) select.seed = seed_; // no position keeps its luck
+    if constexpr (requires { select.move.seed; }) select.move.seed = seed_;
+    if constexpr (requires { select.load.size(); }) select.load = busy_;
     return Router{select, plan_.gate};
   }
   /// Four sequences of equal length, as far as they go.
@@ -208,6 +212,11 @@ private:
     moebal::RowOptions<> options;
     options.segments = segments_;
     if (plan_.tags != Tags::None) options.tags = tags;
+    if constexpr (Balancer::token_classes > 1) {
+      classes_.clear();
+      for (Index const tag : tags) classes_.push_back((tag < 0 ? 0 : tag) % Balancer::token_classes);
+      options.classes = classes_;
+    }
     options.bias = balancer_.bias();
     options.bias_by = Balancer::bias_by;
     return options;
@@ -237,7 +246,8 @@ private:
   moebal::Load<Needs> load_;
   Shuffled<Needs> shuffled_;
   moebal::Plan slots_;
-  std::vector<Index> segments_;
+  std::vector<Index> segments_, classes_;
+  std::vector<std::int64_t> busy_; // [E] choices so far, for selections that look at the load
   std::vector<ExpertId> all_ids_;
   Numbers all_weights_;
   mutable std::vector<std::int64_t> counts_;

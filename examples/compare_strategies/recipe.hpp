@@ -16,8 +16,10 @@
 #include <moebal/select/hash_table.hpp>
 #include <moebal/select/top_k.hpp>
 #include <moebal/select/zero_experts.hpp>
+#include <moebal/stats/by_class.hpp>
 #include <moebal/stats/margin_histogram.hpp>
 #include <moebal/stats/score_histogram.hpp>
+#include <moebal/stats/weight_sums.hpp>
 
 #include <string>
 #include <tuple>
@@ -123,6 +125,16 @@ template <class S> struct MarginOf {};
 template <Index bins> struct MarginOf<moebal::stats::MarginHistogram<bins>> {
   using yes = int;
 };
+template <class S> struct ClassesOf {};
+template <int classes, class List> struct ClassesOf<moebal::stats::ByClass<classes, List>> {
+  using list = List;
+};
+template <class S> std::string name_of_statistic();
+template <class... S> std::string names_of(moebal::stats::List<S...>) {
+  std::string text;
+  ((text += (text.empty() ? "" : ", ") + name_of_statistic<S>()), ...);
+  return text.empty() ? "-" : text;
+}
 template <class S> std::string name_of_statistic() {
   using namespace moebal;
   if constexpr (std::same_as<S, stats::Counts>) return "counts";
@@ -131,14 +143,11 @@ template <class S> std::string name_of_statistic() {
   else if constexpr (std::same_as<S, stats::UnbiasedFirstChoiceCounts>) return "first choices without the bias";
   else if constexpr (std::same_as<S, stats::ScoreSums>) return "score sums";
   else if constexpr (std::same_as<S, stats::LogSumExpSquares>) return "sum of logsumexp^2";
+  else if constexpr (std::same_as<S, stats::WeightSums>) return "weight sums";
+  else if constexpr (requires { typename ClassesOf<S>::list; }) return names_of(typename ClassesOf<S>::list{}) + " by class of token";
   else if constexpr (requires { typename MarginOf<S>::yes; }) return "margin histogram";
   else if constexpr (S::slots(2) == S::slots(3)) return "tokens of devices";
   else return "score histogram";
-}
-template <class... S> std::string names_of(moebal::stats::List<S...>) {
-  std::string text;
-  ((text += (text.empty() ? "" : ", ") + name_of_statistic<S>()), ...);
-  return text.empty() ? "-" : text;
 }
 template <class... R> std::string names_of(moebal::Rules<R...> rules) {
   std::string text;

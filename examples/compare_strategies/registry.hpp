@@ -40,11 +40,12 @@ std::vector<Row> more_loss_rows();
 std::vector<Row> bias_rows();
 std::vector<Row> selection_rows();
 std::vector<Row> batch_rows();
+std::vector<Row> recent_rows();
 
 inline std::vector<Row> const& registry() {
   static std::vector<Row> const all = [] {
     std::vector<Row> rows;
-    for (auto part : {loss_rows, more_loss_rows, bias_rows, selection_rows, batch_rows})
+    for (auto part : {loss_rows, more_loss_rows, bias_rows, selection_rows, batch_rows, recent_rows})
       for (Row& r : part()) rows.push_back(std::move(r));
     return rows;
   }();

@@ -49,12 +49,14 @@ std::vector<Absent> const& absent() {
       {"Quantile balancing, exact", "quantile_duals() of balance/quantile.hpp reads the scores of the whole batch, which no statistic holds; "
                                     "quantile is its histogram form",
        "https://kexue.fm/archives/11619"},
-      {"MQB", "a threshold a token, from the tokens before it in its sequence: no selection of the library has state along a row of tokens",
-       "https://kexue.fm/archives/11760"},
-      {"Latent prototype routing", "its encoder and loss weights are not published in a form that could be checked", "https://arxiv.org/abs/2506.21328"},
-      {"Online k-means router", "the cosine map with given directions routes as it does; the running means are the caller's",
+      {"Online k-means router", "OnlineKMeans of balance/online_k_means.hpp moves its centroids by sums over all ranks, and by no gradient: "
+                                "no map of the lab can",
        "https://arxiv.org/abs/2605.12476"},
-      {"LASER", "its thresholds could not be read", "https://arxiv.org/abs/2510.03293"},
+      {"ReMoE's lambda of all layers", "SharedSparsity of balance/shared_sparsity.hpp; the lab balances one layer: remoe", "https://arxiv.org/abs/2412.14711"},
+      {"DiffMoE's predictor", "Predictor of gate/predictor.hpp and ChoicePrediction learn from the tokens beside the router; diffmoe is evaluated "
+                              "by its threshold on the router's own scores",
+       "https://arxiv.org/abs/2503.14487"},
+      {"BASE's shuffle over ranks", "RankShuffle of plan/rank_shuffle.hpp moves tokens between ranks, which the lab leaves where they are", "https://arxiv.org/abs/2103.16716"},
   };
   return all;
 }

@@ -8,6 +8,7 @@
 #include "../stats/load.hpp"
 #include "terms.hpp"
 
+#include <algorithm>
 #include <iosfwd>
 #include <tuple>
 
@@ -38,6 +39,8 @@ public:
   static constexpr BiasBy bias_by = ((First::bias_by == BiasBy::Scaling) || ... || (Rest::bias_by == BiasBy::Scaling))
                                         ? BiasBy::Scaling
                                         : BiasBy::Adding;
+
+  static constexpr Index token_classes = std::max({First::token_classes, Rest::token_classes...});
 
   explicit Balancers(First first, Rest... rest) : all_(std::move(first), std::move(rest)...) {
     each([&](auto& b) {

@@ -62,8 +62,8 @@ private:
 /// MQB, quantile balancing inside a sequence (kexue.fm/archives/11760): token t takes the K best experts of
 ///   s_te + b_e - strength * beta_te,   beta_te = the 1 - K / E quantile of expert e's scores at the tokens before t,
 /// from a histogram of the sequence that forgets: each token further multiplies what it holds by `decay`. An expert that
-/// has scored high here so far is preferred less, whatever the batch does; b may be the bias of QuantileHistogram, which
-/// balances over the batch. For scores in [0, 1] (Sigmoid); what lies outside counts in the first or last bin, NaN not.
+/// has scored high here so far is preferred less, whatever the batch does. b may be that of a rule that balances counts over
+/// the batch, such as LossFreeBias; not of QuantileHistogram, whose margins are made of s + b and know of no beta. For scores in [0, 1] (Sigmoid); what lies outside counts in the first or last bin, NaN not.
 /// The first token of a sequence sees no histogram, and no beta. bins 100, decay 0.99, strength 0.3 (at 1 the source
 /// reports a loss of about 0.06): the source's. Whether token t's own score belongs to its histogram is not said there;
 /// here it does not. Sequences: RowOptions::segments.
