@@ -6,6 +6,7 @@
 #include "support/inputs.hpp"
 
 #include <moebal/backend/eigen.hpp>
+#include <moebal/laws/inputs.hpp>
 
 #include <cmath>
 #include <vector>
@@ -14,18 +15,7 @@ namespace maps {
 
 using moebal::Index;
 
-/// A row-major matrix that owns its elements.
-template <class Real> struct Matrix {
-  Index rows = 0, cols = 0;
-  std::vector<Real> values{};
-  Matrix() = default;
-  Matrix(Index r, Index c, Real value = 0) : rows(r), cols(c), values(std::size_t(r * c), value) {}
-  Real& operator()(Index r, Index c) { return values[std::size_t(r * cols + c)]; }
-  Real operator()(Index r, Index c) const { return values[std::size_t(r * cols + c)]; }
-  moebal::MatrixView<Real> view() { return {values.data(), rows, cols}; }
-  moebal::MatrixView<Real const> view() const { return {values.data(), rows, cols}; }
-  bool operator==(Matrix const&) const = default;
-};
+using moebal::laws::Matrix;
 
 template <class Real> Matrix<Real> random_matrix(Index rows, Index cols, std::uint64_t seed, float scale = 1) {
   moebal_test::Random random(seed);
