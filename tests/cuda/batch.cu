@@ -7,6 +7,7 @@
 #include <moebal/select/bidirectional.hpp>
 #include <moebal/select/bip.hpp>
 #include <moebal/select/expert_choice.hpp>
+#include <moebal/select/momentum_quantile.hpp>
 #include <moebal/select/no_token_left_behind.hpp>
 #include <moebal/select/overflow_recycling.hpp>
 #include <moebal/select/sinkhorn.hpp>
@@ -52,6 +53,7 @@ template <class Real> void every_selection() {
   assign<Real>(NoTokenLeftBehind{});
   assign<Real>(OverflowRecycling<2>{});
   assign<Real>(Swipe<2>{});
+  assign<Real>(MomentumQuantile<2>{});
   EmaThreshold{}.update(ItemsOnly{}, MatrixView<Real const, DeviceMemory>{},
                         VectorView<std::uint8_t const, DeviceMemory>{}, VectorView<float, DeviceMemory>{},
                         WorkspaceView<DeviceMemory>{});

@@ -1,24 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Every logit map, row-wise selection and zero expert inside kernels, as device code that needs no nvcc flag.
 // Compiled and linked, not run.
+#include <moebal/balance/choice_prediction.hpp>
 #include <moebal/gate/cosine.hpp>
 #include <moebal/gate/cosine_grap.hpp>
 #include <moebal/gate/grap.hpp>
 #include <moebal/gate/jitter.hpp>
 #include <moebal/gate/linear.hpp>
 #include <moebal/gate/noisy_load.hpp>
+#include <moebal/gate/predictor.hpp>
 #include <moebal/gate/random_logits.hpp>
 #include <moebal/gate/relu.hpp>
 #include <moebal/gate/softmax.hpp>
 #include <moebal/router.hpp>
 #include <moebal/select/device_limited.hpp>
 #include <moebal/select/hash.hpp>
+#include <moebal/select/laser.hpp>
 #include <moebal/select/second_expert.hpp>
 #include <moebal/select/threshold.hpp>
 #include <moebal/select/top_p.hpp>
 #include <moebal/select/two_level.hpp>
 #include <moebal/select/zero_outputs.hpp>
+#include <moebal/stats/by_class.hpp>
 #include <moebal/stats/counts.hpp>
+#include <moebal/stats/token_sums.hpp>
+#include <moebal/stats/weight_sums.hpp>
 
 namespace cuda_maps {
 
@@ -51,7 +57,7 @@ struct Kernels {
 static_assert(execution<Kernels>);
 
 template <class Real, class Selection, class Gate> void route(Selection const& selection, Gate const& gate) {
-  using Needs = stats::List<stats::Counts>;
+  using Needs = stats::List<stats::Counts, stats::ByClass<2, stats::List<stats::Counts>>, stats::WeightSums>;
   Router const router{selection, gate};
   router.template route_into<Needs>(Kernels{}, MatrixView<Real const, M>{}, RowOptions<M>{}, RoutingView<Real, M>{},
                                     LoadView<Needs, M>{}, WorkspaceView<M>{});
@@ -77,6 +83,12 @@ template <class Real> void every_map() {
   jitter_into(exec, InputJitter{}, in, out);
   logits_into(exec, RandomLogits{}, out);
   backward_into(exec, RandomLogits{}, in, out);
+  logits_into(exec, Predictor{}, in, PredictorParameters<Real, M>{}, out, out, ws);
+  backward_into(exec, Predictor{}, in, PredictorParameters<Real, M>{}, in, in, PredictorGradient<Real, M>{}, ws);
+  MatrixView<ExpertId const, M> const ids{};
+  choice_predictions_into(exec, in, ids, {}, vector);
+  choice_predictions_backward_into(exec, in, ids, {}, Real(1), out);
+  token_sums_into(exec, in, ids, in, MatrixView<std::int64_t, M>{});
   auto const noisy = [&](auto noise) {
     logits_into(exec, noise, in, in, out);
     backward_into(exec, noise, in, in, out, out);
@@ -89,6 +101,7 @@ template <class Real> void every_map() {
 template <class Real> void every_selection() {
   route<Real>(TopP<4>{}, Softmax{});
   route<Real>(Threshold<4>{}, ReLU{});
+  route<Real>(Laser<2, M>{}, Softmax{});
   route<Real>(HashLayer<2, M>{}, SoftmaxOverChosen{});
   route<Real>(device_limited_top_k<6>(), Softmax{});
   route<Real>(SecondExpert{}, Softmax{});
