@@ -34,17 +34,12 @@ template <Index bins = 1000> struct QuantileHistogram {
     }
     double const width = (most - least + 2) / double(bins);
     for (Index e = 0; e < bias.size(); ++e) {
-      std::int64_t const counted = detail::counted(row(window, e), bins);
-      double const place = detail::histogram_quantile(row(window, e), bins, window.top_k() * counted, bias.size());
-      moved[e] = counted == 0 ? bias[e] : float(__builtin_fma(place, width, least - 1));
+      std::int64_t const* const row = window.template load_data<histogram>() + e * bins;
+      double const place = detail::histogram_quantile(row, bins, window.top_k(), bias.size());
+      moved[e] = place < 0 ? bias[e] : float(__builtin_fma(place, width, least - 1));
     }
     centre_bias(moved);
     for (Index e = 0; e < bias.size(); ++e) moved[e] = __builtin_fmaf(keep, bias[e] - moved[e], moved[e]);
-  }
-
-private:
-  static std::int64_t const* row(Window<needs, pooled> const& window, Index e) {
-    return window.template load_data<histogram>() + e * bins;
   }
 };
 static_assert(move_rule<QuantileHistogram<>> && !step_rule<QuantileHistogram<>> && !loss_rule<QuantileHistogram<>>);

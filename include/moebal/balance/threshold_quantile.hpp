@@ -31,9 +31,8 @@ template <Index bins = 1000> struct ThresholdQuantile {
     float const kept = window.step() == 0 ? 0 : keep;
     for (Index e = 0; e < experts; ++e) {
       std::int64_t const* const row = window.template load_data<histogram>() + e * bins;
-      std::int64_t const counted = detail::counted(row, bins);
-      double const place = detail::histogram_quantile(row, bins, (experts - active) * counted, experts);
-      float const wanted = counted == 0 ? bias[e] : float(-place / double(bins));
+      double const place = detail::histogram_quantile(row, bins, experts - active, experts);
+      float const wanted = place < 0 ? bias[e] : float(-place / double(bins));
       moved[e] = __builtin_fmaf(kept, bias[e] - wanted, wanted);
     }
   }
