@@ -120,6 +120,15 @@ BOOST_AUTO_TEST_CASE(as_sorting_at_size) {
   }
 }
 
+// 2408.15664: nine layers of 16 experts, two a token.
+BOOST_AUTO_TEST_CASE(leakage) {
+  BOOST_TEST(9 * leaked_bits(2, 16) == 50.5324, boost::test_tools::tolerance(1e-6));
+  BOOST_TEST(leaked_bits(1, 2) == 0.0);
+  BOOST_TEST(leaked_bits(3, 4) == 0.0);
+  BOOST_CHECK_THROW(leaked_bits(5, 4), ShapeError);
+  BOOST_CHECK_THROW(leaked_bits(0, 4), ShapeError);
+}
+
 BOOST_AUTO_TEST_CASE(laws) {
   check_all(ExpertChoice<1>{}, {1, 3, 60});
   check_all(ExpertChoice<9>{}, {9, 60});

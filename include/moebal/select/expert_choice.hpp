@@ -4,6 +4,8 @@
 #include "columns.hpp"
 #include "top_k.hpp"
 
+#include <cmath>
+
 namespace moebal {
 
 /// Experts choose tokens: expert e takes the C tokens with the best scores in its column, equal scores: the lower
@@ -12,8 +14,8 @@ namespace moebal {
 /// Softmax: the score is the column's order, and the weight.
 /// Default: two experts a token on average, as in the paper's main results; rounded up.
 /// Cost: five passes over [T, E] (nine in double), E * 2 KiB of workspace. Nothing is communicated: each rank chooses
-/// among its own tokens. Gradient: through the weights. Not causal: who is chosen depends on later tokens, more than
-/// 50 bits a token can leak (2408.15664). Inference: thresholds (select/batch_pool.hpp), or token choice.
+/// among its own tokens. Gradient: through the weights. Not causal: who is chosen depends on later tokens, which
+/// leaks (leaked_bits). Inference: thresholds (select/batch_pool.hpp), or token choice.
 template <int K> struct ExpertChoice {
   static_assert(K >= 1, "moebal: ExpertChoice<K> needs K of at least 1");
   static constexpr Index top_k = K;
@@ -43,5 +45,12 @@ template <int K> struct ExpertChoice {
   }
 };
 static_assert(batch_selection<ExpertChoice<2>>);
+
+/// Bits about later tokens that one layer of expert choice can tell each token, at least: K log2((1 - R) / R), R = K / E
+/// (2408.15664), and 0 from R = 1/2 on. ShapeError unless 1 <= K <= E.
+inline double leaked_bits(Index top_k, Index experts) {
+  require_within("leaked_bits: K (E is the upper bound)", 1, experts, top_k);
+  return 2 * top_k >= experts ? 0 : double(top_k) * std::log2(double(experts - top_k) / double(top_k));
+}
 
 } // namespace moebal
