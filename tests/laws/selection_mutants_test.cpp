@@ -136,7 +136,7 @@ BOOST_AUTO_TEST_CASE(by_row) {
   caught<ByKey<ByPlace>>("ByPlace", "a batch with padding is the batch without");
   caught<ByKey<LovesExpertOne>>("LovesExpertOne", "experts renamed, the same answer renamed");
   caught<ByKey<BySize>>("BySize", "a constant added to all keys changes no choice");
-  caught<ByLanes>("ByLanes", "the same bits on every execution");
+  if (CpuLanes<float>::width > 1) caught<ByLanes>("ByLanes", "the same bits on every execution");
   expect_caught("no shape", "one of the shapes is served", laws::check_selection(TopK<3>{}, {.experts = {1, 2}}));
 }
 BOOST_AUTO_TEST_CASE(by_batch) {

@@ -1,50 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// Laws of selections, row by row or over the batch. They are asked directly, so that nothing is read by ids that are
-// yet to be checked.
+// Laws of selections, row by row or over the batch.
 
-#include "../core/rank.hpp"
 #include "../gate/softmax.hpp"
+#include "chosen.hpp"
 #include "router.hpp"
 
 namespace moebal::laws {
 
 namespace detail {
-
-/// What a selection chooses, keys and scores being the logits; weights are 0. A count that is out of range stands in
-/// `load`.
-template <class Real, row_selection Selection>
-Routed<Real> choose(Selection const& selection, Matrix<Real> const& logits, Extras const& extras) {
-  Index const experts = logits.cols, top_k = Selection::top_k;
-  Routed<Real> out{top_k, std::vector<ExpertId>(std::size_t(logits.rows * top_k), -77), {}, {0}};
-  for (Index t = 0; t < logits.rows; ++t) {
-    std::vector<Real> const values = rows_in_order(logits, {t}).values;
-    std::vector<rank_word_t<Real>> words, scratch(std::size_t(selection.scratch_words(experts)));
-    for (Index e = 0; e < experts; ++e) words.push_back(rank_word(values[std::size_t(e)], e));
-    ExpertId* const ids = &out.ids[std::size_t(t * top_k)];
-    Index const count = selection.choose(
-        SerialLanes{},
-        select::Candidates<Real>{experts, words.data(), values.data(), scratch.data(), t, extras.tags[std::size_t(t)]},
-        ids);
-    if (count < 0 || count > top_k) out.load[0] = count;
-    for (Index k = std::max<Index>(count, 0); k < top_k; ++k) ids[k] = no_expert;
-  }
-  out.weights.resize(out.ids.size());
-  return out;
-}
-template <class Real, batch_selection Selection>
-Routed<Real> choose(Selection const& selection, Matrix<Real> logits, Extras const& extras) {
-  Routed<Real> out{Selection::top_k, std::vector<ExpertId>(std::size_t(logits.rows * Selection::top_k), -77), {}, {0}};
-  std::size_t const bytes = selection.template workspace_bytes<Real>(PlainExec{}, logits.rows, logits.cols);
-  Workspace memory(bytes);
-  fill_with_nonsense(memory, bytes);
-  selection.assign(PlainExec{}, select::BatchCandidates<Real>{logits.view(), extras.view()},
-                   MatrixView<ExpertId>(out.ids.data(), logits.rows, Selection::top_k), WorkspaceView<>(memory));
-  out.weights.resize(out.ids.size());
-  return out;
-}
-
 /// Expects that the tokens `rows` of `logits` and of `other` get the same experts.
 template <class Selection, class Real>
 void expect_same_choices(Findings& findings, std::string_view law, Numbers kind, Selection const& selection,
@@ -63,7 +28,7 @@ void ids_are_lawful(Selection const& selection, Shapes const& shapes, Findings& 
   each_shape(findings, selection, shapes, [&](Index tokens, Index experts) {
     for (Numbers const kind : all_numbers) {
       auto const logits = matrix_of<Real>(kind, tokens, experts);
-      auto const chosen = detail::choose(selection, logits, extras_of(tokens, experts));
+      auto const chosen = choose(selection, logits, extras_of(tokens, experts));
       auto const input = describe(kind, tokens, experts, Selection::top_k);
       findings.expect("no more than K experts are chosen", chosen.load[0] == 0, [&] {
         return words("for ", input, ": needed 0 to ", Selection::top_k, ", had ", chosen.load[0]);
@@ -97,7 +62,7 @@ template <batch_selection Selection>
 void padding_holds_no_expert(Selection const& selection, Shapes const& shapes, Findings& findings) {
   each_shape(findings, selection, shapes, [&](Index tokens, Index experts) {
     auto const extras = extras_of(tokens, experts, With::Padding);
-    auto const chosen = detail::choose(selection, matrix_of<float>(Numbers::Bell, tokens, experts), extras);
+    auto const chosen = choose(selection, matrix_of<float>(Numbers::Bell, tokens, experts), extras);
     for (Index t = 0; t < tokens; ++t)
       for (Index k = 0; extras.padding[std::size_t(t)] != 0 && k < chosen.top_k; ++k)
         findings.expect("padding holds no expert", chosen.id(t, k) == no_expert, [&] {
