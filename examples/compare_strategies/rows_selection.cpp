@@ -53,7 +53,7 @@ std::vector<Absent> const& absent() {
                                 "no map of the lab can",
        "https://arxiv.org/abs/2605.12476"},
       {"ReMoE's lambda of all layers", "SharedSparsity of balance/shared_sparsity.hpp; the lab balances one layer: remoe", "https://arxiv.org/abs/2412.14711"},
-      {"DiffMoE's predictor", "Predictor of gate/predictor.hpp and ChoicePrediction learn from the tokens beside the router; diffmoe is evaluated "
+      {"DiffMoE's predictor", "Predictor of gate/predictor.hpp and its choice_predictions_into learn from the tokens beside the router; diffmoe is evaluated "
                               "by its threshold on the router's own scores",
        "https://arxiv.org/abs/2503.14487"},
       {"BASE's shuffle over ranks", "RankShuffle of plan/rank_shuffle.hpp moves tokens between ranks, which the lab leaves where they are", "https://arxiv.org/abs/2103.16716"},

@@ -20,8 +20,8 @@ BOOST_AUTO_TEST_CASE(by_hand) {
   std::vector<ExpertId> const ids{0, no_expert, 1, 2, 0, 1};
   std::vector<std::uint8_t> const padding{0, 0, 1};
   std::vector<double> losses(3, 9);
-  choice_predictions_into(EigenExec{}, moebal_test::matrix(p, 3, 3), MatrixView<ExpertId const>(ids.data(), 3, 2), padding,
-                          VectorView<double>(losses));
+  choice_predictions_into(EigenExec{}, moebal_test::matrix(p, 3, 3), MatrixView<ExpertId const>(ids.data(), 3, 2),
+                          padding, VectorView<double>(losses));
   BOOST_TEST(losses[0] == -2 * std::log(0.75) - std::log(0.5), tt::tolerance(1e-14));
   BOOST_TEST(losses[1] == -2 * std::log(0.25) - std::log(0.5), tt::tolerance(1e-14));
   BOOST_TEST(losses[2] == 0.0);

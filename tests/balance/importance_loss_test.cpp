@@ -98,7 +98,8 @@ BOOST_AUTO_TEST_CASE(gradient_by_logits) {
   }
 }
 
-// Shazeer 1701.06538 eq. 3 and 6: the kept logits ln 3 and 0 give 3/4 and 1/4, so that I = (3/4, 5/4, 0) over two tokens.
+// Shazeer 1701.06538 eq. 3 and 6: the kept logits ln 3 and 0 give 3/4 and 1/4, so that I = (3/4, 5/4, 0) over two
+// tokens.
 BOOST_AUTO_TEST_CASE(kept_importance_by_hand) {
   double const l = std::log(3.0);
   std::vector<double> const logits{l, 0, -5, 0.5, 0.5 + 40, 0.5}; // token 1: all of it to expert 1, as good as
@@ -119,10 +120,10 @@ double kept_loss(Scope scope, Gate gate, std::vector<double> const& logits, std:
                  std::vector<double>* gradient) {
   Index const tokens = 8, experts = 5, first_end = 5;
   std::vector<Index> const segments{0, first_end, tokens};
-  Pipeline layer{Router{TopK<2>{}, gate},
-                 Balancer{scope, Rules{KeptImportanceLoss{.coefficient = 1}, scaled(KeptImportanceLoss{}, 2), ImportanceLoss{}},
-                          BalancerShape{.experts = experts, .top_k = 2}, Communicator<Self>{},
-                          std::type_identity<double>{}}};
+  Pipeline layer{
+      Router{TopK<2>{}, gate},
+      Balancer{scope, Rules{KeptImportanceLoss{.coefficient = 1}, scaled(KeptImportanceLoss{}, 2), ImportanceLoss{}},
+               BalancerShape{.experts = experts, .top_k = 2}, Communicator<Self>{}, std::type_identity<double>{}}};
   auto const x = moebal_test::matrix(logits, tokens, experts);
   layer.begin_step(1);
   auto const routing = layer.forward(EigenExec{}, 0, x, {.segments = segments});
@@ -183,11 +184,12 @@ BOOST_AUTO_TEST_CASE(slopes_of_weights_that_do_not_fit_are_refused) {
   std::vector<float> const logits(6), slopes(4);
   std::vector<ExpertId> const ids{0, 1};
   std::vector<float> d(6);
-  BOOST_CHECK_THROW((Router{TopK<1>{}, Softmax{}}.backward_into(
-                        EigenExec{}, moebal_test::matrix(logits, 2, 3), {}, MatrixView<ExpertId const>(ids.data(), 2, 1),
-                        RouterGradient<float>{.weight_slopes = MatrixView<float const>(slopes.data(), 1, 4)},
-                        MatrixView<float>(d.data(), 2, 3), WorkspaceView<>{})),
-                    ShapeError);
+  BOOST_CHECK_THROW(
+      (Router{TopK<1>{}, Softmax{}}.backward_into(
+          EigenExec{}, moebal_test::matrix(logits, 2, 3), {}, MatrixView<ExpertId const>(ids.data(), 2, 1),
+          RouterGradient<float>{.weight_slopes = MatrixView<float const>(slopes.data(), 1, 4)},
+          MatrixView<float>(d.data(), 2, 3), WorkspaceView<>{})),
+      ShapeError);
 }
 
 BOOST_AUTO_TEST_CASE(cuts_change_nothing_but_rounding) {

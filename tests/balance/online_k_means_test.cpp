@@ -50,7 +50,8 @@ BOOST_AUTO_TEST_CASE(the_running_mean_by_hand) {
   OnlineKMeans{}.move(MatrixView<std::int64_t const>(sums.data(), 3, 3), centroids.view(), VectorView<double>(counts));
   BOOST_TEST(centroids.values == (std::vector<float>{1, 2, 1.5f, 0.5f, 5, 5}), tt::per_element());
   BOOST_TEST(counts == (std::vector<double>{3, 4, 4}), tt::per_element());
-  OnlineKMeans{.keep = 0.5}.move(MatrixView<std::int64_t const>(sums.data(), 3, 3), centroids.view(), VectorView<double>(counts));
+  OnlineKMeans{.keep = 0.5}.move(MatrixView<std::int64_t const>(sums.data(), 3, 3), centroids.view(),
+                                 VectorView<double>(counts));
   BOOST_TEST(counts == (std::vector<double>{4.5, 4, 2}), tt::per_element());
   BOOST_TEST(centroids(1, 0) == 1.75f); // (2 * 1.5 + 4) / 4
 }

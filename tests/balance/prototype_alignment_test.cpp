@@ -25,7 +25,8 @@ struct Latent {
   Matrix<double> logits() const {
     Matrix<double> z(x.rows, prototypes.rows);
     Workspace workspace(Cosine::workspace_bytes<double>(EigenExec{}, x.rows, prototypes.rows));
-    logits_into(EigenExec{}, Cosine{.temperature = 1}, latent().view(), prototypes.view(), z.view(), WorkspaceView<>(workspace));
+    logits_into(EigenExec{}, Cosine{.temperature = 1}, latent().view(), prototypes.view(), z.view(),
+                WorkspaceView<>(workspace));
     return z;
   }
 };
@@ -46,7 +47,8 @@ BOOST_AUTO_TEST_CASE(by_hand) {
   MatrixView<std::int64_t const> const view(sums.data(), 3, 3);
   Matrix<double> d(3, 2, 10);
   double const part = 0.6 / 6;
-  BOOST_TEST((PrototypeAlignment{.coefficient = 0.6}(p.view(), view, d.view())) == part * (0.5 + 1.5 + 1 + 2), tt::tolerance(1e-14));
+  BOOST_TEST((PrototypeAlignment{.coefficient = 0.6}(p.view(), view, d.view())) == part * (0.5 + 1.5 + 1 + 2),
+             tt::tolerance(1e-14));
   std::vector<double> const expected{10 - part, 10 + part, 10 + part, 10 - part, 10, 10};
   BOOST_TEST(d.values == expected, tt::tolerance(1e-14) << tt::per_element());
   PrototypeAlignment const sum{.coefficient = 0.6, .target = PrototypeTarget::Sum};
@@ -69,7 +71,8 @@ BOOST_AUTO_TEST_CASE(gradients_of_the_whole_router) {
   PrototypeAlignment const alignment{.coefficient = 3};
   auto const loss = [&] {
     auto const& p = std::as_const(net.prototypes);
-    return inner(net.logits(), pull) + alignment(p.view(), std::as_const(sums).view()) + diversity(EigenExec{}, p.view());
+    return inner(net.logits(), pull) + alignment(p.view(), std::as_const(sums).view()) +
+           diversity(EigenExec{}, p.view());
   };
   Matrix<double> d_u(T, P), d_p(E, P), d_more(E, P), d_w(P, D);
   std::vector<double> d_b(std::size_t(P), 0.0);

@@ -31,10 +31,10 @@ BOOST_AUTO_TEST_CASE(all_layers_decide_together) {
     return lambda.value();
   };
   auto const many = load_of(3, {3, 2, 2, 1}), few = load_of(3, {2, 1, 0, 0}), three = load_of(3, {3, 1, 0});
-  BOOST_TEST(step(many) == 2.0f);            // 8 > 6
-  BOOST_TEST(step(many, few) == 1.0f);       // 11 <= 12: each layer alone would have gone its own way
+  BOOST_TEST(step(many) == 2.0f);              // 8 > 6
+  BOOST_TEST(step(many, few) == 1.0f);         // 11 <= 12: each layer alone would have gone its own way
   BOOST_TEST(step(many, many, three) == 2.0f); // 20 > 18
-  BOOST_TEST(step() == 2.0f);                // nothing seen
+  BOOST_TEST(step() == 2.0f);                  // nothing seen
   BOOST_TEST(step(load_of(0, {0, 0})) == 2.0f);
 }
 

@@ -168,7 +168,8 @@ BOOST_AUTO_TEST_CASE(no_noise_has_no_smooth_load) {
   for (float const deviation : {0.0f, -1.0f, std::nanf(""), std::numeric_limits<float>::infinity()}) {
     FixedNoise const noise{.deviation_times_experts = deviation};
     BOOST_CHECK_EXCEPTION(load(NoisyLoad{}, noise, z, none, z), ShapeError, [](ShapeError const& e) {
-      return std::string(e.what()).find("deviation_times_experts of FixedNoise: needed more than 0") != std::string::npos;
+      return std::string(e.what()).find("deviation_times_experts of FixedNoise: needed more than 0") !=
+             std::string::npos;
     });
     Workspace workspace(4096);
     std::vector<float> const slope(3, 1.0f);

@@ -75,7 +75,8 @@ BOOST_AUTO_TEST_CASE(gradients) {
   BOOST_TEST(gradient_error(net.b2, d.b2, loss) < 1e-7);
 }
 
-// DiffMoE from end to end: what the pool of the batch chooses, learned by the predictor, and then done without the pool.
+// DiffMoE from end to end: what the pool of the batch chooses, learned by the predictor, and then done without the
+// pool.
 BOOST_AUTO_TEST_CASE(it_learns_what_the_pool_chooses) {
   constexpr Index T = 512, D = 4, E = 4, H = 16;
   auto const w = random_matrix<float>(E, D, 9);
@@ -102,8 +103,8 @@ BOOST_AUTO_TEST_CASE(it_learns_what_the_pool_chooses) {
     choice_predictions_backward_into(EigenExec{}, seen.p.view(), ids.expert_ids(), {}, 1.0f / float(T * E), d_p.view());
     net.each(backward(x, net, d_p), [](float& value, float d) { value -= 1.5f * d; });
     for (std::size_t i = 0; i < seen.p.values.size(); ++i) chances.values[i] = math::sigmoid(seen.p.values[i]);
-    ema.update(EigenExec{}, std::as_const(chances).view(), VectorView<std::uint8_t const>{}, VectorView<float>(thresholds),
-               WorkspaceView<>(columns));
+    ema.update(EigenExec{}, std::as_const(chances).view(), VectorView<std::uint8_t const>{},
+               VectorView<float>(thresholds), WorkspaceView<>(columns));
   }
   BOOST_TEST(last < 0.4 * first);
 
@@ -112,8 +113,8 @@ BOOST_AUTO_TEST_CASE(it_learns_what_the_pool_chooses) {
   auto const pool_choice = Router{BatchPool<E>{}, Softmax{}}.route(EigenExec{}, z.view());
   std::vector<float> bias;
   for (float const t : thresholds) bias.push_back(-t);
-  auto alone = Router{Threshold<E>{}, Sigmoid{.normalise = Normalise::None}}.route(EigenExec{}, predict(x, net).p.view(),
-                                                                                  {.bias = bias});
+  auto alone = Router{Threshold<E>{}, Sigmoid{.normalise = Normalise::None}}.route(
+      EigenExec{}, predict(x, net).p.view(), {.bias = bias});
   Router const given{select::Given<E>{}, Softmax{}};
   Workspace workspace(given.workspace_bytes<stats::None, float>(EigenExec{}, T, E));
   given.route_into<stats::None>(EigenExec{}, z.view(), RowOptions<>{}, alone.view(), {}, WorkspaceView<>(workspace));

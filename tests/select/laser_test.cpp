@@ -21,14 +21,16 @@ BOOST_AUTO_TEST_SUITE(select_laser)
 
 BOOST_AUTO_TEST_CASE(by_hand) {
   std::vector<std::int64_t> const load{9, 5, 7, 5, 0};
-  std::vector<float> const flat{0.25f, 0.21875f, 0.21875f, 0.21875f, 0.09375f}, sharp{0.5f, 0.1875f, 0.125f, 0.125f, 0.0625f};
+  std::vector<float> const flat{0.25f, 0.21875f, 0.21875f, 0.21875f, 0.09375f},
+      sharp{0.5f, 0.1875f, 0.125f, 0.125f, 0.0625f};
   using Ids = reference::Ids;
   Laser<2> const laser{.load = load};
-  BOOST_TEST((choose(laser, sharp) == Ids{0, 1}));       // 0.6875 of it all: clear
-  BOOST_TEST((choose(laser, flat) == Ids{1, 3}));        // 0.47: the least loaded of 0, 1, 2, 3; not 4, which is too bad
+  BOOST_TEST((choose(laser, sharp) == Ids{0, 1})); // 0.6875 of it all: clear
+  BOOST_TEST((choose(laser, flat) == Ids{1, 3}));  // 0.47: the least loaded of 0, 1, 2, 3; not 4, which is too bad
   BOOST_TEST((choose(Laser<2>{.load = load, .candidates = 3}, flat) == Ids{1, 2}));
   BOOST_TEST((choose(Laser<2>{.load = load, .candidates = 2}, flat) == Ids{0, 1}));
-  BOOST_TEST((choose(Laser<2>{.load = load, .near = 0.25f, .candidates = 5}, flat) == Ids{1, 4})); // equal load: the better
+  BOOST_TEST(
+      (choose(Laser<2>{.load = load, .near = 0.25f, .candidates = 5}, flat) == Ids{1, 4})); // equal load: the better
   BOOST_TEST((choose(Laser<2>{.load = load, .sharp = 0.4f}, flat) == Ids{0, 1}));
   BOOST_TEST((choose(Laser<2>{.load = load, .sharp = 2}, sharp) == Ids{0, 1})); // always balances, and nothing is near
   BOOST_TEST((choose(Laser<1>{.load = load, .sharp = 2, .near = 0.9f}, flat) == Ids{0}));
@@ -51,7 +53,8 @@ BOOST_AUTO_TEST_CASE(an_idle_machine_gets_the_best) {
   }
 }
 
-// Batches one after the other, the counts of each the load of the next: a router that favours some experts is evened out.
+// Batches one after the other, the counts of each the load of the next: a router that favours some experts is evened
+// out.
 BOOST_AUTO_TEST_CASE(it_evens_out_a_skewed_router) {
   constexpr Index tokens = 64, experts = 16;
   using Needs = stats::List<stats::Counts>;

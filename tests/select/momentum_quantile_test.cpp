@@ -80,8 +80,9 @@ BOOST_AUTO_TEST_CASE(as_the_formula_reads) {
       for (Index t = 0; t < tokens; ++t) {
         std::vector<double> key(static_cast<std::size_t>(experts));
         for (Index e = 0; e < experts; ++e)
-          key[std::size_t(e)] = batch.at(t, e) - double(0.7f) * beta(batch, t < tokens / 3 ? 0 : tokens / 3, t, e,
-                                                                     double(0.9f), 25, double(experts - 2) / double(experts));
+          key[std::size_t(e)] =
+              batch.at(t, e) - double(0.7f) * beta(batch, t < tokens / 3 ? 0 : tokens / 3, t, e, double(0.9f), 25,
+                                                   double(experts - 2) / double(experts));
         for (std::size_t k = 0; k < 2; ++k) { // better than all that were not taken before it, but for rounding
           double const mine = key[std::size_t(ids[std::size_t(t)][k])];
           key[std::size_t(ids[std::size_t(t)][k])] = -9;

@@ -11,9 +11,11 @@ using namespace maps;
 
 namespace {
 template <class Real>
-Matrix<std::int64_t> sums_of(Matrix<Real> const& x, Routing<Real> const& routing, Index experts, bool weighted, EigenExec exec = {}) {
+Matrix<std::int64_t> sums_of(Matrix<Real> const& x, Routing<Real> const& routing, Index experts, bool weighted,
+                             EigenExec exec = {}) {
   Matrix<std::int64_t> sums(experts, x.cols + 1, -7);
-  token_sums_into(exec, x.view(), routing.expert_ids(), weighted ? routing.weights() : MatrixView<Real const>{}, sums.view());
+  token_sums_into(exec, x.view(), routing.expert_ids(), weighted ? routing.weights() : MatrixView<Real const>{},
+                  sums.view());
   return sums;
 }
 } // namespace
@@ -35,7 +37,8 @@ BOOST_AUTO_TEST_CASE(by_hand) {
     return all;
   };
   BOOST_TEST(plain.values == scaled({9, 6, 2, 0, 0, 0, 9.5, 6, 3}), boost::test_tools::per_element());
-  BOOST_TEST(weighted.values == scaled({17, 14, 3, 0, 0, 0, 0.5 + 0.125 + 6, -1 + 6, 1.5}), boost::test_tools::per_element());
+  BOOST_TEST(weighted.values == scaled({17, 14, 3, 0, 0, 0, 0.5 + 0.125 + 6, -1 + 6, 1.5}),
+             boost::test_tools::per_element());
 }
 
 BOOST_AUTO_TEST_CASE(what_no_sum_has_room_for_is_cut_off) {
@@ -44,9 +47,11 @@ BOOST_AUTO_TEST_CASE(what_no_sum_has_room_for_is_cut_off) {
   x.values = {inf, -inf, nan, 1e30f};
   std::vector<ExpertId> const ids{0};
   Matrix<std::int64_t> sums(1, 5);
-  token_sums_into(EigenExec{}, x.view(), MatrixView<ExpertId const>(ids.data(), 1, 1), MatrixView<float const>{}, sums.view());
+  token_sums_into(EigenExec{}, x.view(), MatrixView<ExpertId const>(ids.data(), 1, 1), MatrixView<float const>{},
+                  sums.view());
   std::int64_t const most = std::int64_t(TokenSums::limit * TokenSums::one);
-  BOOST_TEST(sums.values == (std::vector<std::int64_t>{most, -most, 0, most, 1 << 24}), boost::test_tools::per_element());
+  BOOST_TEST(sums.values == (std::vector<std::int64_t>{most, -most, 0, most, 1 << 24}),
+             boost::test_tools::per_element());
 }
 
 BOOST_AUTO_TEST_CASE(any_cut_and_any_number_of_threads) {
@@ -75,7 +80,9 @@ BOOST_AUTO_TEST_CASE(what_does_not_fit_is_refused) {
   std::vector<float> const weights(8);
   Matrix<std::int64_t> fits(5, 4), wrong(5, 3);
   MatrixView<ExpertId const> const choices(ids.data(), 4, 2), few(ids.data(), 3, 2);
-  auto const run = [&](auto i, auto w, Matrix<std::int64_t>& to) { token_sums_into(EigenExec{}, x.view(), i, w, to.view()); };
+  auto const run = [&](auto i, auto w, Matrix<std::int64_t>& to) {
+    token_sums_into(EigenExec{}, x.view(), i, w, to.view());
+  };
   run(choices, MatrixView<float const>{}, fits);
   BOOST_CHECK_THROW(run(few, MatrixView<float const>{}, fits), ShapeError);
   BOOST_CHECK_THROW(run(choices, MatrixView<float const>{}, wrong), ShapeError);

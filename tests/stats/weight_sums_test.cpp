@@ -11,11 +11,14 @@ using namespace moebal_test;
 using Needs = stats::List<stats::WeightSums>;
 
 namespace {
-std::vector<double> sums(auto const& router, std::vector<float> const& logits, Index experts, RowOptions<> options = {}) {
+std::vector<double> sums(auto const& router, std::vector<float> const& logits, Index experts,
+                         RowOptions<> options = {}) {
   auto const load =
-      router.template route_with<Needs>(EigenExec{}, matrix(logits, Index(logits.size()) / experts, experts), options).second;
+      router.template route_with<Needs>(EigenExec{}, matrix(logits, Index(logits.size()) / experts, experts), options)
+          .second;
   std::vector<double> all;
-  for (std::int64_t const s : load.template get<stats::WeightSums>()) all.push_back(double(s) / stats::score_one<float>);
+  for (std::int64_t const s : load.template get<stats::WeightSums>())
+    all.push_back(double(s) / stats::score_one<float>);
   return all;
 }
 } // namespace

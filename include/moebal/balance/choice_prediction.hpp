@@ -51,11 +51,13 @@ void check_choice_prediction(P const& p, MatrixView<ExpertId const, M> const& id
 
 } // namespace detail
 
-/// How badly predictions foretell the choices: the binary cross entropy of sigmoid(p_te) and whether expert e has token t,
+/// How badly predictions foretell the choices: the binary cross entropy of sigmoid(p_te) and whether expert e has token
+/// t,
 ///   l_t = sum_e [softplus(p_te) - y_te p_te],   loss = coefficient / (T E) * sum_t l_t
 /// (DiffMoE 2503.14487, coefficient 1e-2: it trains its Predictor on the choices of BatchPool). The choices carry no
 /// gradient, and the predictor sends none to its input.
-///   predictions [T, E] in;  expert_ids [T, K] in, then no_expert;  padding [T] in, may be empty: l is 0 there;  losses [T] out
+///   predictions [T, E] in;  expert_ids [T, K] in, then no_expert;  padding [T] in, may be empty: l is 0 there;  losses
+///   [T] out
 /// A function of single rows, like token entropies. One pass; nothing is communicated but T. Same bits on every
 /// execution. NaN gives NaN. ShapeError before any work.
 template <execution Exec, matrix_like P, class Real, class Memory = typename Exec::memory>
@@ -82,8 +84,9 @@ void choice_predictions_backward_into(Exec const& exec, P const& predictions,
   require_equal("choice prediction: d_predictions [T, E], rows", p.rows(), d_predictions.rows());
   require_equal("choice prediction: d_predictions [T, E], columns", p.cols(), d_predictions.cols());
   if (d_predictions.empty()) return;
-  exec.for_rows(p.rows(), 0, WorkspaceView<Memory>{},
-                detail::ChoicePredictionRow<element_of<P const&>, Memory>{p, expert_ids, padding, {}, slope, d_predictions});
+  exec.for_rows(
+      p.rows(), 0, WorkspaceView<Memory>{},
+      detail::ChoicePredictionRow<element_of<P const&>, Memory>{p, expert_ids, padding, {}, slope, d_predictions});
 }
 
 } // namespace moebal

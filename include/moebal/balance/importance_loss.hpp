@@ -10,14 +10,14 @@ namespace moebal {
 
 /// The importance loss: coefficient * CV^2 of what the tokens of the scope give each expert, CV^2 = var / (mean^2 +
 /// epsilon) (Shazeer 1701.06538 eq. 6-7; V-MoE 2106.05974; half of Tutel's load_importance_loss). Two sums:
-///   ImportanceLoss      the row-normalised scores, as V-MoE and Tutel. Reads no counts: an expert that is never chosen but
+///   ImportanceLoss      the row-normalised scores, as V-MoE and Tutel. Reads no counts: an expert never chosen but
 ///                       always second is as important as one that is always chosen, so pair it with a load loss.
 ///   KeptImportanceLoss  the combine weights: with SoftmaxOverChosen the softmax over the kept logits, as Shazeer. For
 ///                       gates whose weights are in [0, 1].
-/// coefficient 1e-2: Shazeer-style code (V-MoE adds importance and load with weight 1 and then 1e-2). Communicated: E sums
-/// a micro-batch. Gradient: 2 coefficient / (E mean) ((I_e - mean) / mean - CV^2) per expert's sum (population, epsilon
-/// 0), through the mean too; by the scores, or by the weights (and so to the chosen logits alone). Exact: windows are
-/// integers, the rest is double.
+/// coefficient 1e-2: Shazeer-style code (V-MoE adds importance and load with weight 1 and then 1e-2). Communicated: E
+/// sums a micro-batch. Gradient: 2 coefficient / (E mean) ((I_e - mean) / mean - CV^2) per expert's sum (population,
+/// epsilon 0), through the mean too; by the scores, or by the weights (and so to the chosen logits alone). Exact:
+/// windows are integers, the rest is double.
 template <class Statistic> struct ImportanceOf {
   using needs = stats::List<Statistic>;
   using pooled = stats::List<Statistic>;
@@ -40,17 +40,23 @@ template <class Statistic> struct ImportanceOf {
     return detail::spread_of(sums(window), window.experts(), variance);
   }
   MOEBAL_FN double slope(Window<needs, pooled> const& window, Index expert, detail::Spread const& spread) const
-      requires(!of_weights) {
+    requires(!of_weights)
+  {
     return by_sum(window, expert, spread);
   }
-  MOEBAL_FN double slope(Window<needs, pooled> const& window, Index expert) const requires(!of_weights) {
+  MOEBAL_FN double slope(Window<needs, pooled> const& window, Index expert) const
+    requires(!of_weights)
+  {
     return by_sum(window, expert, summary(window));
   }
   MOEBAL_FN double weight_slope(Window<needs, pooled> const& window, Index expert, detail::Spread const& spread) const
-      requires of_weights {
+    requires of_weights
+  {
     return by_sum(window, expert, spread);
   }
-  MOEBAL_FN double weight_slope(Window<needs, pooled> const& window, Index expert) const requires of_weights {
+  MOEBAL_FN double weight_slope(Window<needs, pooled> const& window, Index expert) const
+    requires of_weights
+  {
     return by_sum(window, expert, summary(window));
   }
   MOEBAL_FN double value(Window<needs, pooled> const& window) const {

@@ -22,9 +22,9 @@ enum class PrototypeTarget {
 ///   diversity of the prototypes          RouterOrthogonality{.coefficient = 1.0 / (E * E), .norm = Norm::Squares,
 ///                                        .rows = Rows::Normalised}: its mean square of P P^T - I, weight 1
 ///   alignment                            this, of token_sums_into(u, ids, weights); coefficient 0.05, in one model 0.1
-/// Its variational form (a noisy u and a KL term of weight 0.01) is not here. An expert without tokens is left alone (its
-/// code pulls it to zero). Gradient: coefficient / (E P) sgn(p - target). Communicated: E (P + 1) integers where ranks are
-/// to agree, else nothing. Exact: the targets are integer sums.
+/// Its variational form (a noisy u and a KL term of weight 0.01) is not here. An expert without tokens is left alone
+/// (its code pulls it to zero). Gradient: coefficient / (E P) sgn(p - target). Communicated: E (P + 1) integers where
+/// ranks are to agree, else nothing. Exact: the targets are integer sums.
 struct PrototypeAlignment {
   double coefficient = 0.05;
   PrototypeTarget target = PrototypeTarget::Mean;
@@ -48,8 +48,7 @@ struct PrototypeAlignment {
       for (Index d = 0; d < width; ++d) {
         double const off = double(prototypes(e, d)) - double(sums(e, d)) / divisor;
         value = std::fma(part, std::abs(off), value);
-        if (!d_prototypes.empty())
-          d_prototypes(e, d) = d_prototypes(e, d) + Real(off > 0 ? part : off < 0 ? -part : 0);
+        if (!d_prototypes.empty()) d_prototypes(e, d) = d_prototypes(e, d) + Real(off > 0 ? part : off < 0 ? -part : 0);
       }
     }
     return value;

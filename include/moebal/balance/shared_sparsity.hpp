@@ -9,14 +9,16 @@
 namespace moebal {
 
 /// The one lambda of ReMoE's regulariser (2412.14711) for all layers of a model: after each step lambda *= growth where
-/// the tokens of all layers, micro-batches and ranks together had more than K experts a layer on, lambda /= growth else.
+/// the tokens of all layers, micro-batches and ranks together had more than K experts a layer on, lambda /= growth
+/// else.
 ///   SharedSparsity lambda({.active = K});
 ///   each layer:  Balancer{GlobalBatch<>{}, lambda.rule(), shape, comm}   (LoadWeightedL1 that reads this lambda)
 ///   each micro-batch of each layer:  lambda.observe(load)                each step:  lambda.end_step(comm)
 /// Layers may differ in E; a layer with few experts weighs no less than one with many, since what is compared is the
 /// sum of the experts that were on (the paper averages the share of zeros over layers of one size: the same thing).
 /// The layers' rules read this object: keep it where it is while they live. Communicated: two integers a step, for all
-/// layers. Gradient: none through lambda. Exact: moved by a comparison of integers, the same bits for any cut of a step.
+/// layers. Gradient: none through lambda. Exact: moved by a comparison of integers, the same bits for any cut of a
+/// step.
 class SharedSparsity {
 public:
   /// first, growth, active: as LoadWeightedL1 says; active: at least 1.

@@ -24,7 +24,7 @@ namespace detail {
 /// The memory behind Terms.
 template <class Real> struct TermsBuffer {
   double loss = 0;
-  Index sequences = 0, experts = 0; // experts = 0: no slopes of either kind
+  Index sequences = 0, experts = 0;                    // experts = 0: no slopes of either kind
   std::vector<double> slopes, weight_slopes, z_slopes; // each empty unless a rule has such slopes
   std::vector<Real> router_slopes, router_weight_slopes, router_z_slopes;
 
@@ -53,7 +53,12 @@ template <class Real> struct TermsBuffer {
     round(slopes, router_slopes);
     round(weight_slopes, router_weight_slopes);
     round(z_slopes, router_z_slopes);
-    return {loss,     matrix(slopes),        z_slopes, matrix(router_slopes), router_z_slopes, matrix(weight_slopes),
+    return {loss,
+            matrix(slopes),
+            z_slopes,
+            matrix(router_slopes),
+            router_z_slopes,
+            matrix(weight_slopes),
             matrix(router_weight_slopes)};
   }
 

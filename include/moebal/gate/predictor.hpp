@@ -6,9 +6,10 @@
 
 namespace moebal {
 
-/// DiffMoE's predictor (arXiv 2503.14487), p = W2 silu(W1 x + b1) + b2: a small network that says, from one token alone,
-/// which experts would choose it in the pool of the batch. ChoicePrediction trains it on the choices of BatchPool; at
-/// inference it chooses in their place, causally:
+/// DiffMoE's predictor (arXiv 2503.14487), p = W2 silu(W1 x + b1) + b2: a small network that says, from one token
+/// alone, which experts would choose it in the pool of the batch. choice_predictions_into
+/// (balance/choice_prediction.hpp) trains it on the choices of BatchPool; at inference it chooses in their place,
+/// causally:
 ///   ids: Router{Threshold<K>{}, Sigmoid{.normalise = Normalise::None}} of p, with bias -thresholds of EmaThreshold,
 ///        which in training has followed sigmoid(p);
 ///   weights: Router{select::Given<K>{}, Softmax{}} of the gate's own logits, for the ids that stand in its routing.
@@ -48,7 +49,8 @@ void logits_into(Exec const& exec, Predictor, X const& x, PredictorParameters<Re
   gate::require_shape("w2 [E, H]", predictions.cols(), hidden.cols(), parameters.w2);
   gate::require_shape("predictions [T, E]", hidden.rows(), parameters.w2.rows(), predictions);
   workspace.require(Predictor::workspace_bytes<Real>(hidden.rows(), hidden.cols()));
-  MatrixView<Real, M> const active(workspace.template take<Real>(hidden.rows() * hidden.cols()), hidden.rows(), hidden.cols());
+  MatrixView<Real, M> const active(workspace.template take<Real>(hidden.rows() * hidden.cols()), hidden.rows(),
+                                   hidden.cols());
   logits_into(exec, Linear{}, x, parameters.w1, parameters.b1, hidden);
   logits_into(exec, Silu{}, hidden, active);
   logits_into(exec, Linear{}, active, parameters.w2, parameters.b2, predictions);

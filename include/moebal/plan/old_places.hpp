@@ -38,7 +38,8 @@ private:
   std::vector<Index> table_;
 };
 
-/// Pairs rows with columns of [n, n], those that have most in common first; equal: the lower row, then the lower column.
+/// Pairs rows with columns of [n, n], those that have most in common first; equal: the lower row, then the lower
+/// column.
 template <class Common> std::vector<Index> most_in_common(Index n, Common const& common) {
   std::vector<std::pair<Index, Index>> order; // (-common, row * n + column)
   for (Index i = 0; i < n * n; ++i) order.emplace_back(-common(i / n, i % n), i);

@@ -14,13 +14,13 @@ namespace moebal {
 
 /// Deals the tokens of all ranks out at random, and takes them back: BASE (arXiv 2103.16716) does so in training before
 /// each rank assigns its own share (Auction, or any batch-wise selection), since the tokens of one rank are of a few
-/// sequences and like the same experts. Each rank puts its tokens in a random order and sends every rank an equal part of
-/// them; where R does not divide T, the parts that have one more begin at the rank itself.
+/// sequences and like the same experts. Each rank puts its tokens in a random order and sends every rank an equal part
+/// of them; where R does not divide T, the parts that have one more begin at the rank itself.
 ///   RankShuffle shuffle(comm, T, seed);      there(x, y), route y [received(), D], back(result, x)
-/// The order follows from (seed, rank, T) alone: the same on every machine; change the seed at every step. back(there(x))
-/// is x, bit for bit. Gradient: both are permutations, so each is the other's. Communicated: T rows each way, and one
-/// integer a rank when it is made. Collective, all of it; ShapeError before anything is sent, CommError. Memory: one
-/// buffer of T rows that grows to the largest seen.
+/// The order follows from (seed, rank, T) alone: the same on every machine; change the seed at every step.
+/// back(there(x)) is x, bit for bit. Gradient: both are permutations, so each is the other's. Communicated: T rows each
+/// way, and one integer a rank when it is made. Collective, all of it; ShapeError before anything is sent, CommError.
+/// Memory: one buffer of T rows that grows to the largest seen.
 template <communicator Comm> class RankShuffle {
 public:
   RankShuffle(Comm comm, Index tokens, std::uint64_t seed) : comm_(comm) {

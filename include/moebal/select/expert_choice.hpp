@@ -46,8 +46,8 @@ template <int K> struct ExpertChoice {
 };
 static_assert(batch_selection<ExpertChoice<2>>);
 
-/// Bits about later tokens that one layer of expert choice can tell each token, at least: K log2((1 - R) / R), R = K / E
-/// (2408.15664), and 0 from R = 1/2 on. ShapeError unless 1 <= K <= E.
+/// Bits about later tokens that one layer of expert choice can tell each token, at least: K log2((1 - R) / R), R = K /
+/// E (2408.15664), and 0 from R = 1/2 on. ShapeError unless 1 <= K <= E.
 inline double leaked_bits(Index top_k, Index experts) {
   require_within("leaked_bits: K (E is the upper bound)", 1, experts, top_k);
   return 2 * top_k >= experts ? 0 : double(top_k) * std::log2(double(experts - top_k) / double(top_k));

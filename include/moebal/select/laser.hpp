@@ -7,16 +7,16 @@
 
 namespace moebal {
 
-/// LASER (arXiv 2510.03293), balance at inference for a model as it is: where a token's scores say clearly which experts
-/// it wants it gets the K best; where they do not, the K least loaded of the experts that are nearly as good.
+/// LASER (arXiv 2510.03293), balance at inference for a model as it is: where a token's scores say clearly which
+/// experts it wants it gets the K best; where they do not, the K least loaded of the experts that are nearly as good.
 ///   clear: the K best hold at least `sharp` of the row's score + bias
 ///   nearly as good: among the best `candidates`, with at least `near` of the best one's score; the K best always are
-/// Equal loads: the better score. Ids come best score first. For scores of 0 and more (Softmax, Sigmoid); a row with NaN
-/// counts as clear. load [E]: how busy each expert is, e.g. counts of the last calls; the caller moves it between calls
-/// and not during one, so neither the order of tokens nor that of threads matters. The paper's thresholds could not be
-/// read. candidates 0 is 2 K; sharp 0.6 and near 0.5 are ours: a model's own distribution of the K best scores' share
-/// should set `sharp` (1 and more: always balance; 0: never). Weights are the gate's for the ids taken.
-/// Causal: the load is of earlier calls. Communicated: nothing here; serving ranks share their counters. Gradient: for
+/// Equal loads: the better score. Ids come best score first. For scores of 0 and more (Softmax, Sigmoid); a row with
+/// NaN counts as clear. load [E]: how busy each expert is, e.g. counts of the last calls; the caller moves it between
+/// calls and not during one, so neither the order of tokens nor that of threads matters. The paper's thresholds could
+/// not be read. candidates 0 is 2 K; sharp 0.6 and near 0.5 are ours: a model's own distribution of the K best scores'
+/// share should set `sharp` (1 and more: always balance; 0: never). Weights are the gate's for the ids taken. Causal:
+/// the load is of earlier calls. Communicated: nothing here; serving ranks share their counters. Gradient: for
 /// inference. Cost: the row's sum, candidates + 2 K rounds over E words in cache.
 template <int K, class Memory = HostMemory> struct Laser {
   static_assert(K >= 1, "moebal: Laser<K> needs K of at least 1");

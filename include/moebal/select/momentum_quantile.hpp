@@ -61,15 +61,16 @@ private:
 
 /// MQB, quantile balancing inside a sequence (kexue.fm/archives/11760): token t takes the K best experts of
 ///   s_te + b_e - strength * beta_te,   beta_te = the 1 - K / E quantile of expert e's scores at the tokens before t,
-/// from a histogram of the sequence that forgets: each token further multiplies what it holds by `decay`. An expert that
-/// has scored high here so far is preferred less, whatever the batch does. b may be that of a rule that balances counts over
-/// the batch, such as LossFreeBias; not of QuantileHistogram, whose margins are made of s + b and know of no beta. For scores in [0, 1] (Sigmoid); what lies outside counts in the first or last bin, NaN not.
-/// The first token of a sequence sees no histogram, and no beta. bins 100, decay 0.99, strength 0.3 (at 1 the source
-/// reports a loss of about 0.06): the source's. Whether token t's own score belongs to its histogram is not said there;
-/// here it does not. Sequences: RowOptions::segments.
-/// Causal: beta_t reads earlier tokens of the sequence only; to generate, route the sequence so far. Communicated:
-/// nothing. Gradient: through the weights, which are the gate's. Cost: T E bins fused operations, one expert a thread, in
-/// the order of tokens, so the bits are the same on every machine; [T, E] scores, E bins doubles.
+/// from a histogram of the sequence that forgets: each token further multiplies what it holds by `decay`. An expert
+/// that has scored high here so far is preferred less, whatever the batch does. b may be that of a rule that balances
+/// counts over the batch, such as LossFreeBias; not of QuantileHistogram, whose margins are made of s + b and know of
+/// no beta. For scores in [0, 1] (Sigmoid); what lies outside counts in the first or last bin, NaN not. The first token
+/// of a sequence sees no histogram, and no beta. bins 100, decay 0.99, strength 0.3 (at 1 the source reports a loss of
+/// about 0.06): the source's. Whether token t's own score belongs to its histogram is not said there; here it does not.
+/// Sequences: RowOptions::segments. Causal: beta_t reads earlier tokens of the sequence only; to generate, route the
+/// sequence so far. Communicated: nothing. Gradient: through the weights, which are the gate's. Cost: T E bins fused
+/// operations, one expert a thread, in the order of tokens, so the bits are the same on every machine; [T, E] scores, E
+/// bins doubles.
 template <int K> struct MomentumQuantile {
   static_assert(K >= 1, "moebal: MomentumQuantile<K> needs K of at least 1");
   static constexpr Index top_k = K;
@@ -93,9 +94,9 @@ template <int K> struct MomentumQuantile {
   void assign(Exec const& exec, select::BatchCandidates<Real, Memory> batch, MatrixView<ExpertId, Memory> ids,
               WorkspaceView<Memory> workspace) const {
     Index const experts = batch.scores.cols();
-    exec.for_each(experts, select::MomentumColumn<Real, Memory>{
-                               batch, double(experts - K) / double(experts), double(decay), double(strength), bins,
-                               workspace.template take<double>(experts * bins)});
+    exec.for_each(experts, select::MomentumColumn<Real, Memory>{batch, double(experts - K) / double(experts),
+                                                                double(decay), double(strength), bins,
+                                                                workspace.template take<double>(experts * bins)});
     exec.for_each(batch.scores.rows(), select::TakeBest<Real, Memory>{batch, ids});
   }
 };

@@ -27,10 +27,10 @@ struct MoveAtRandom {
 /// Recycled overflow (Hunyuan-Large, arXiv 2411.02265): top-K with C slots an expert; a choice that finds its expert
 /// full goes to a random expert that has room and that the token has not chosen, with that expert's own weight, instead
 /// of being dropped. First choices get their slots before second ones, tokens in order.
-/// move.seed: change it at every step. slots: by default exactly K T / E, rounded up; with them nearly nothing is dropped
-/// (a choice is, when the experts with room are all the token's own).
-/// Cost: one pass over [T, E], then one thread over T K choices and E for each that moves. Nothing is communicated.
-/// Gradient: through the weights. Not causal. Inference: TopK.
+/// move.seed: change it at every step. slots: by default exactly K T / E, rounded up; with them nearly nothing is
+/// dropped (a choice is, when the experts with room are all the token's own). Cost: one pass over [T, E], then one
+/// thread over T K choices and E for each that moves. Nothing is communicated. Gradient: through the weights. Not
+/// causal. Inference: TopK.
 template <int K> using OverflowRecycling = select::TopKWithMoves<K, select::MoveAtRandom>;
 static_assert(batch_selection<OverflowRecycling<2>>);
 

@@ -6,9 +6,9 @@
 
 namespace moebal {
 
-/// The tokens that each expert got, added up: what a centroid or a prototype follows. A statistic of activations, which no
-/// router sees; so it is collected on its own, and ranks and micro-batches add it as they like: an integer sum, the same
-/// bits for any cut. Elements are in units of 1 / one and are cut off at +-limit; up to most_tokens choices no sum
+/// The tokens that each expert got, added up: what a centroid or a prototype follows. A statistic of activations, which
+/// no router sees; so it is collected on its own, and ranks and micro-batches add it as they like: an integer sum, the
+/// same bits for any cut. Elements are in units of 1 / one and are cut off at +-limit; up to most_tokens choices no sum
 /// overflows. NaN counts as 0.
 struct TokenSums {
   static constexpr double one = 0x1p24;
@@ -43,7 +43,8 @@ template <class X, class Real, class M> struct TokenSumColumns {
 };
 } // namespace detail
 
-/// sums [E, D + 1] (overwritten): row e the sum of weight * x over the choices of expert e, then the sum of its weights.
+/// sums [E, D + 1] (overwritten): row e the sum of weight * x over the choices of expert e, then the sum of its
+/// weights.
 ///   x [T, D], expert_ids [T, K] as routed (then no_expert), weights [T, K] or empty: 1 each, in
 /// One pass over x a block of 16 columns, no allocation. ShapeError before any work.
 template <execution Exec, matrix_like X, class M, class Real = float>
