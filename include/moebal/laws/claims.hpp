@@ -90,9 +90,8 @@ template <int K, class Move> struct Claims<select::TopKWithMoves<K, Move>> : InT
   static constexpr bool experts_alike = false; // the next one around the circle, or a draw among those with room
 };
 template <> struct Claims<Auction> : InTurn {
-  static constexpr bool experts_alike = false;   // nearly optimal ones, found in the order of bids
-  static constexpr bool shift_invariant = false; // but for rounding of prices
-  static constexpr bool best_first = false;      // one choice; ties are the auction's
+  static constexpr bool experts_alike = false; // nearly optimal ones, found in the order of bids
+  static constexpr bool best_first = false;    // one choice; ties are the auction's
 };
 template <int K> struct Claims<TopologyCapped<K>> : ByExpertId {};
 struct ByOtherKeys : Everything {
@@ -102,7 +101,9 @@ struct ByOtherKeys : Everything {
 template <int K> struct Claims<Bip<K>> : ByOtherKeys {
   static constexpr bool experts_alike = false; // prices make experts equal, and the lower id gains by it
 };
-template <int K> struct Claims<Sinkhorn<K>> : ByOtherKeys {};
+template <int K> struct Claims<Sinkhorn<K>> : ByOtherKeys {
+  static constexpr bool shift_invariant = true;
+};
 template <int K> struct Claims<MomentumQuantile<K>> : ByOtherKeys {
   static constexpr bool tokens_alike = false; // a token counts for those after it
 };
