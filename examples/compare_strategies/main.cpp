@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "docs.hpp"
+#include "page.hpp"
 #include "show.hpp"
 #include "text.hpp"
 
@@ -16,7 +17,7 @@ namespace {
 
 using namespace lab;
 
-enum class Action { Run, List, Docs };
+enum class Action { Run, List, Docs, Lab };
 enum class Model { None, Text };
 
 struct Options {
@@ -26,7 +27,7 @@ struct Options {
   InputShape shape;
   TextSetting text;
   Setting setting;
-  std::string trace, record, type = "bf16", json, report = "compare_strategies_out";
+  std::string trace, record, lab, type = "bf16", json, report = "compare_strategies_out";
   Index seeds = 1;
 };
 
@@ -45,6 +46,10 @@ void describe(CLI::App& app, Options& o) {
   app.add_option("names,--strategies", o.strategies, "Names from --list, separated by commas or spaces; else all")->delimiter(',');
   app.add_flag_callback("--list", [&o] { o.action = Action::List; }, "Name the strategies and stop");
   app.add_flag_callback("--docs", [&o] { o.action = Action::Docs; }, "Print docs/strategies.md and stop");
+  app.add_option_function<std::string>("--lab",
+                                       [&o](std::string const& file) { o.action = Action::Lab, o.lab = file; },
+                                       "Print docs/lab.md from the --json of --model text and stop")
+      ->check(CLI::ExistingFile);
   app.add_flag_callback("--quick", [&o] { quick(o); }, "Small sizes; what stands after it changes them again")->trigger_on_parse();
   app.add_option_function<std::string>("--model", [&o](std::string const&) { o.model = Model::Text; },
                                        "text: train the language model of train_moe_lm with each strategy")
@@ -199,6 +204,10 @@ int main(int argc, char** argv) {
     }
     if (options.action == Action::Docs) {
       std::cout << docs_text();
+      return 0;
+    }
+    if (options.action == Action::Lab) {
+      std::cout << lab_page(nlohmann::json::parse(std::ifstream(options.lab)));
       return 0;
     }
     Comparison(options).run();

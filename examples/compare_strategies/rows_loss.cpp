@@ -36,6 +36,10 @@ std::vector<Row> loss_rows() {
             return Recipe{.select = TopK<2>{}, .gate = over_chosen,
                           .balance = balance(at(MicroBatch<>{}, SwitchLoss<>{.coefficient = m.coefficient}))};
           }),
+      row({"loss_micro_raw", "Micro-batch LBL, weights not normalised", "top-K", "softmax, not normalised", switch_formula, "https://arxiv.org/abs/2101.03961"},
+          [](Make const& m) {
+            return Recipe{.select = TopK<2>{}, .gate = Softmax{}, .balance = balance(at(MicroBatch<>{}, SwitchLoss<>{.coefficient = m.coefficient}))};
+          }),
       row({"loss_ranks", "Global-batch LBL without a buffer", "top-K", "softmax", switch_formula, demons},
           [](Make const& m) {
             return Recipe{.select = TopK<2>{}, .gate = over_chosen,
@@ -71,7 +75,7 @@ std::vector<Row> loss_rows() {
             return Recipe{.select = TopK<2>{}, .gate = over_chosen,
                           .balance = balance(at(RandomSubset{}, SwitchLoss<>{.coefficient = m.coefficient}))};
           }),
-      row({"switch", "Switch", "top-1", "softmax", "c E sum_e c_e / T P_e; capacity", "https://arxiv.org/abs/2101.03961"},
+      row({"switch", "Switch", "top-1", "softmax, not normalised", "c E sum_e c_e / T P_e; capacity", "https://arxiv.org/abs/2101.03961"},
           [](Make const& m) {
             return Recipe{.select = TopK<1>{}, .gate = Softmax{},
                           .balance = balance(at(MicroBatch<>{}, SwitchLoss<>{.coefficient = m.coefficient})),
@@ -91,7 +95,7 @@ std::vector<Row> loss_rows() {
                           .balance = balance(at(MicroBatch<>{}, Rules{SwitchLoss<>{.coefficient = m.coefficient},
                                                                       ZLoss{.coefficient = 1e-3}}))};
           }),
-      row({"bpr", "BPR (V-MoE)", "top-K, slots by priority", "softmax", "c CV^2(sum_t p_te); capacity",
+      row({"bpr", "BPR (V-MoE)", "top-K, slots by priority", "softmax, not normalised", "c CV^2(sum_t p_te); capacity",
            "https://arxiv.org/abs/2106.05974"},
           [](Make const& m) {
             return Recipe{.select = TopK<2>{}, .gate = Softmax{},
@@ -113,7 +117,7 @@ std::vector<Row> loss_rows() {
             return Recipe{.select = TopK<2>{}, .gate = SoftmaxOverChosen{},
                           .balance = balance(at(MicroBatch<>{}, ImportanceLoss{.coefficient = m.coefficient})), .map = map};
           }),
-      row({"noisy_v_moe", "V-MoE noise", "top-K of noisy logits", "softmax", "c CV^2(sum_t p_te) + c CV^2(smooth load)",
+      row({"noisy_v_moe", "V-MoE noise", "top-K of noisy logits", "softmax, not normalised", "c CV^2(sum_t p_te) + c CV^2(smooth load)",
            "https://arxiv.org/abs/2106.05974"},
           [](Make const& m) {
             NoisyMap<FixedNoise, LoadThreshold::KthNoisy, 2> map;

@@ -31,13 +31,13 @@ using Devices = ExpertBlocks<4>;
 
 std::vector<Row> more_loss_rows() {
   return {
-      row({"deepseek_moe", "DeepSeekMoE", "top-K", "softmax", "c sum_e f_e P_e + c sum_j f'_j P'_j", "https://arxiv.org/abs/2401.06066"},
+      row({"deepseek_moe", "DeepSeekMoE", "top-K", "softmax, not normalised", "c sum_e f_e P_e + c sum_j f'_j P'_j", "https://arxiv.org/abs/2401.06066"},
           [](Make const& m) {
             return Recipe{.select = TopK<2>{}, .gate = Softmax{},
                           .balance = balance(at(MicroBatch<>{}, Rules{SwitchLoss<>{.coefficient = m.coefficient / 2},
                                                                       DeviceLoss<Devices>{.coefficient = m.coefficient / 2}}))};
           }),
-      row({"deepseek_v2", "DeepSeek-V2", "top-K on the 2 best of 4 devices (by their best expert)", "softmax",
+      row({"deepseek_v2", "DeepSeek-V2", "top-K on the 2 best of 4 devices (by their best expert)", "softmax, not normalised",
            "c1 sum_e f_e P_e + c2 sum_j f'_j P'_j + c3 sum_j f''_j P''_j", "https://arxiv.org/abs/2405.04434"},
           [](Make const& m) {
             return Recipe{.select = device_limited_top_k<2>(4, 2), .gate = Softmax{},
@@ -47,7 +47,7 @@ std::vector<Row> more_loss_rows() {
                                                       CommunicationLoss<Devices>{.coefficient = m.coefficient / 6,
                                                                                  .devices_per_token = 2}}))};
           }),
-      row({"moe_pp", "MoE++", "top-K incl. zero-computation experts (the last quarter of E)", "softmax",
+      row({"moe_pp", "MoE++", "top-K incl. zero-computation experts (the last quarter of E)", "softmax, not normalised",
            "c sum_e eta_e f_e P_e, eta = 0.75 for zero-computation experts", "https://arxiv.org/abs/2410.07348"},
           [](Make const& m) {
             return Recipe{.select = TopK<2>{}, .gate = Softmax{},

@@ -15,7 +15,7 @@ namespace lab {
 
 std::vector<Row> selection_rows() {
   return {
-      row({"top_p", "Top-p", "shortest prefix > 0.4, at most 8", "softmax", "c E sum_e f_e P_e + 1e-4 mean H_t",
+      row({"top_p", "Top-p", "shortest prefix > 0.4, at most 8", "softmax, not normalised", "c E sum_e f_e P_e + 1e-4 mean H_t",
            "https://arxiv.org/abs/2403.07652"},
           [](Make const& m) {
             return Recipe{.select = TopP<8>{}, .gate = Softmax{},

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-# Smoke tests of the lab; and docs/strategies.md must be what it prints.
+# Smoke tests of the lab; and docs/strategies.md and docs/lab.md must be what it prints.
 set(lab_out ${CMAKE_CURRENT_BINARY_DIR}/compare_strategies_test)
 add_test(NAME examples.compare_strategies_list COMMAND compare_strategies --list)
 set_tests_properties(examples.compare_strategies_list PROPERTIES LABELS examples PASS_REGULAR_EXPRESSION "none_softmax.*loss_free.*swipe")
@@ -30,6 +30,14 @@ add_test(NAME examples.compare_strategies_model_results
 set_tests_properties(examples.compare_strategies_model PROPERTIES FIXTURES_SETUP compare_strategies_model)
 set_tests_properties(examples.compare_strategies_model_results PROPERTIES FIXTURES_REQUIRED compare_strategies_model)
 set_tests_properties(examples.compare_strategies_model examples.compare_strategies_model_results PROPERTIES LABELS examples TIMEOUT 300)
+# docs/lab.md is what the lab makes of docs/lab.json; another table is refused.
+add_test(NAME docs.lab COMMAND ${CMAKE_COMMAND} -D program=$<TARGET_FILE:compare_strategies>
+  -D "arguments=--lab;${PROJECT_SOURCE_DIR}/docs/lab.json" -D expected=${PROJECT_SOURCE_DIR}/docs/lab.md
+  -P ${CMAKE_CURRENT_LIST_DIR}/../compare.cmake)
+set_tests_properties(docs.lab PROPERTIES LABELS "docs;examples")
+add_test(NAME examples.compare_strategies_no_model COMMAND compare_strategies --lab ${lab_out}/quick.json)
+set_tests_properties(examples.compare_strategies_no_model PROPERTIES LABELS examples FIXTURES_REQUIRED compare_strategies_trace
+  PASS_REGULAR_EXPRESSION "needed results of --model text with loss_global")
 add_test(NAME docs.strategies COMMAND ${CMAKE_COMMAND} -D program=$<TARGET_FILE:compare_strategies> -D arguments=--docs
   -D expected=${PROJECT_SOURCE_DIR}/docs/strategies.md -P ${CMAKE_CURRENT_LIST_DIR}/../compare.cmake)
 set_tests_properties(docs.strategies PROPERTIES LABELS "docs;examples")
