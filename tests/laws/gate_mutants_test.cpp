@@ -58,7 +58,7 @@ struct UnreadRow : Softmax {
   MOEBAL_FN bool weights_read_row(Index) const { return false; }
 };
 struct FirstExpertWins : Softmax {
-  static constexpr bool opens_tiles = false;
+  [[maybe_unused]] static constexpr bool opens_tiles = false;
   template <class Real, class Lanes, class X>
   MOEBAL_FN gate::SoftmaxRow<Real> open(Lanes lanes, X x, Index experts) const {
     auto row = gate::open_softmax<Real>(lanes, x, experts);
