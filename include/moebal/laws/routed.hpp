@@ -61,7 +61,7 @@ template <class Real> Routed<Real> rows_in_order(Routed<Real> const& routed, std
   return out;
 }
 
-/// Whether two numbers have the same bits; NaN is like NaN where it is not the same.
+/// Whether two numbers have the same bits, NaN included.
 template <class Real> bool same_bits(Real a, Real b) { return std::memcmp(&a, &b, sizeof(Real)) == 0; }
 /// Whether they are as close as a rounding may take them; no tolerance: the same bits.
 template <class Real> bool alike(Real a, Real b, double tolerance) {

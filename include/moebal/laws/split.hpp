@@ -45,8 +45,13 @@ inline void expect_balanced(Findings& findings, std::string const& law, std::str
 /// The laws above for a scope. GlobalBatch<TwoPass> keeps them all; MicroBatch does depend on the cut.
 template <class Rule, class Scope>
 void split_laws(Rule const& rule, Scope scope, Shapes const& shapes, Findings& findings) {
-  each_rule_shape(findings, rule, shapes, [&](Index experts, Index top_k) {
-    if (experts > 9 && experts != shapes.experts.back()) return; // three or four sizes will do
+  Shapes few{.tokens = {},
+             .experts = {}}; // the three smallest that the rule serves and the largest: many trainings each
+  for (Index const experts : shapes.experts)
+    if (serves_experts(rule, experts)) few.experts.push_back(experts);
+  std::sort(few.experts.begin(), few.experts.end());
+  if (few.experts.size() > 4) few.experts.erase(few.experts.begin() + 3, few.experts.end() - 1);
+  each_rule_shape(findings, rule, few, [&](Index experts, Index top_k) {
     Training<Scope, Rule> training{scope, rule, {.experts = experts, .top_k = top_k}};
     auto const input = [&](std::string const& how) { return words("E ", experts, ", K ", top_k, ", ", how); };
     auto const whole = training.run({});
