@@ -8,6 +8,7 @@
 #include <moebal/gate/sqrt_softplus.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 using namespace moebal;
@@ -116,9 +117,37 @@ template <int W> void loads() {
   });
 }
 
+void see(PackAt<8> e, std::vector<int>& seen) {
+  for (Index i = 0; i < 8; ++i) ++seen[std::size_t(e.first + i)];
+}
+void see(PackTail<8> e, std::vector<int>& seen) {
+  for (Index i = 0; i < e.count; ++i) ++seen[std::size_t(e.first + i)];
+}
+template <class At> void see(BothAt<At> e, std::vector<int>& seen) {
+  see(e.low, seen);
+  see(e.high, seen);
+}
+
+template <int W> void rough_scores() {
+  for (std::uint64_t first = 0; first < (1ull << 32); first += 4001 * W) { // bits of all magnitudes, both signs, NaN
+    std::uint32_t bits[W];
+    for (int i = 0; i < W; ++i) bits[i] = std::uint32_t(first + 4001u * unsigned(i));
+    Pack<float, W> const x(__builtin_bit_cast(typename Pack<float, W>::native, load(static_cast<std::uint32_t const*>(bits), PackAt<W>{0}).v));
+    auto const rough = math::rough_sigmoid(x);
+    for (int i = 0; i < W; ++i) {
+      if (math::is_nan(float(x.v[i])))
+        BOOST_TEST_REQUIRE(math::is_nan(float(rough.v[i])));
+      else
+        BOOST_TEST_REQUIRE(std::abs(rough.v[i] - math::sigmoid(float(x.v[i]))) <= math::rough_sigmoid_error, "x = " << x.v[i]);
+    }
+  }
+}
+
 } // namespace
 
 BOOST_AUTO_TEST_SUITE(backend_pack)
+
+BOOST_AUTO_TEST_CASE(rough_scores_are_as_near_as_they_say) { rough_scores<4>(), rough_scores<8>(), rough_scores<16>(); }
 
 // Widths other than the processor's own run the same code, with the fused multiply-adds one at a time.
 BOOST_AUTO_TEST_CASE(sums_and_dots) { sums<4>(), sums<8>(), sums<16>(); }
@@ -131,9 +160,7 @@ BOOST_AUTO_TEST_CASE(each_sees_every_index_once) {
   for (Index n = 0; n <= 70; ++n) {
     std::vector<int> seen(std::size_t(n), 0);
     PackLanes<8>{}.each(n, [&](auto e) {
-      int count = 8;
-      if constexpr (requires { e.count; }) count = e.count;
-      for (Index i = 0; i < count; ++i) ++seen[std::size_t(e.first + i)];
+      see(e, seen);
     });
     PackLanes<8>{}.each_one(n, [&](Index e) { ++seen[std::size_t(e)]; });
     for (int s : seen) BOOST_TEST_REQUIRE(s == 2);

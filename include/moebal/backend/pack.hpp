@@ -50,6 +50,12 @@ template <class T, int W> struct Pack {
   native v;
   Pack() : v{} {}
   Pack(native n) : v(n) {}
+  // As a register: g++ copies a struct in the halves that it prefers, which a whole load must then wait for.
+  Pack(Pack const& other) : v(other.v) {}
+  Pack& operator=(Pack const& other) {
+    v = other.v;
+    return *this;
+  }
 
   friend Pack operator+(Pack a, Pack b) { return a.v + b.v; }
   friend Pack operator-(Pack a, Pack b) { return a.v - b.v; }
@@ -222,6 +228,43 @@ template <int W> struct Ops<Pack<float, W>> {
     for (int i = 0; i < W; ++i) r.v[i] = __builtin_fmaf(a.v[i], b.v[i], c.v[i]);
     return r;
   }
+  static Mask<W> is_nan(V x) { return {x.v != x.v}; }
+#if defined(__AVX512F__)
+  static V smaller(V x, V limit)
+    requires(W == 16)
+  {
+    return V(typename V::native(_mm512_maskz_min_ps(__mmask16(-1), __m512(x.v), __m512(limit.v))));
+  }
+  static V larger(V x, V limit)
+    requires(W == 16)
+  {
+    return V(typename V::native(_mm512_maskz_max_ps(__mmask16(-1), __m512(x.v), __m512(limit.v))));
+  }
+  static V rough_reciprocal(V d)
+    requires(W == 16)
+  {
+    V const y(typename V::native(_mm512_maskz_rcp14_ps(__mmask16(-1), __m512(d.v))));
+    return fma(y, fma(-d, y, splat(1)), y);
+  }
+#endif
+#if defined(__AVX2__)
+  static V smaller(V x, V limit)
+    requires(W == 8)
+  {
+    return V(typename V::native(_mm256_min_ps(__m256(x.v), __m256(limit.v))));
+  }
+  static V larger(V x, V limit)
+    requires(W == 8)
+  {
+    return V(typename V::native(_mm256_max_ps(__m256(x.v), __m256(limit.v))));
+  }
+  static V rough_reciprocal(V d)
+    requires(W == 8)
+  {
+    V const y(typename V::native(_mm256_rcp_ps(__m256(d.v))));
+    return fma(y, fma(-d, y, splat(1)), y);
+  }
+#endif
   static V sqrt(V x) {
 #if defined(__AVX512F__)
     // The masked form, because g++ 12 warns of the undefined operand inside the plain one.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include "pack.hpp"
+#include "both.hpp"
 
 namespace moebal {
 
@@ -9,9 +9,15 @@ namespace moebal {
 template <int W> struct PackLanes {
   static constexpr int width = W;
 
-  template <class F> void each(Index n, F f) const {
+  template <class F>
+#if !defined(__SANITIZE_ADDRESS__) // checks of everything, four times over, take minutes to compile
+  [[gnu::flatten]]
+#endif
+  void each(Index n, F f) const {
+    using At = PackAt<W>;
     Index e = 0;
-    for (; e + W <= n; e += W) f(PackAt<W>{e});
+    for (; e + 4 * W <= n; e += 4 * W) f(BothAt<BothAt<At>>{{At{e}, At{e + W}}, {At{e + 2 * W}, At{e + 3 * W}}});
+    for (; e + W <= n; e += W) f(At{e});
     if (e < n) f(PackTail<W>{e, int(n - e)});
   }
   template <class F> void each_one(Index n, F f) const {
@@ -24,6 +30,11 @@ template <int W> struct PackLanes {
   }
   void add(std::int64_t* p, PackTail<W> e, Twin<std::int64_t, W> value) const {
     store(p, e, load(static_cast<std::int64_t const*>(p), e) + value);
+  }
+
+  template <class At, class V> void add(std::int64_t* p, BothAt<At> e, Both<V> value) const {
+    add(p, e.low, value.low);
+    add(p, e.high, value.high);
   }
 
   template <class Real, class F> Real sum(Index n, F f) const {

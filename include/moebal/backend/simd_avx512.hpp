@@ -41,6 +41,8 @@ struct Avx512 {
   static D max(D a, D b) { return _mm512_max_pd(a, b); }
   static D min(D a, D b) { return _mm512_min_pd(a, b); }
   static F add(F a, F b) { return _mm512_add_ps(a, b); }
+  static F subtract(F a, F b) { return _mm512_sub_ps(a, b); }
+  static F multiply(F a, F b) { return _mm512_mul_ps(a, b); }
   static I add(I a, I b) { return _mm512_add_epi32(a, b); }
   static I subtract(I a, I b) { return _mm512_sub_epi32(a, b); }
   static I multiply(I a, I b) { return _mm512_mullo_epi32(a, b); }
@@ -57,7 +59,11 @@ struct Avx512 {
   static Mask greater(I a, I b) { return _mm512_cmpgt_epi32_mask(a, b); }
   static Mask equal(I a, I b) { return _mm512_cmpeq_epi32_mask(a, b); }
   static Mask all() { return 0xffff; }
-  static unsigned bits(Mask m) { return m; }
+  static unsigned bits(Mask m) {
+    unsigned b = m;
+    asm("" : "+r"(b)); // g++ 12 may otherwise store two bytes of a mask to memory and load four
+    return b;
+  }
   static F select(Mask m, F yes, F no) { return _mm512_mask_mov_ps(no, m, yes); }
   static I select(Mask m, I yes, I no) { return _mm512_mask_mov_epi32(no, m, yes); }
 
@@ -75,29 +81,22 @@ struct Avx512 {
   static std::uint64_t reach(float const* row, Index n, F bound) {
     std::uint64_t mask = 0;
     if (n == 64) {
-      for (int c = 0; c < 4; ++c) mask |= std::uint64_t(at_least(load(row + 16 * c), bound)) << (16 * c);
+      for (int c = 0; c < 4; ++c) mask |= std::uint64_t(bits(at_least(load(row + 16 * c), bound))) << (16 * c);
     } else {
       for (Index c = 0; c < n; c += 16) {
         Mask const here = head(n - c);
-        mask |= std::uint64_t(_mm512_mask_cmp_ps_mask(here, _mm512_maskz_loadu_ps(here, row + c), bound, _CMP_GE_OQ)) << c;
+        mask |= std::uint64_t(bits(_mm512_mask_cmp_ps_mask(here, _mm512_maskz_loadu_ps(here, row + c), bound, _CMP_GE_OQ))) << c;
       }
     }
     return mask;
   }
   /// The first 16 set bits of the mask, as numbers from `first` on. Writes 16 elements.
-  static void append(std::uint64_t mask, std::int32_t first, std::int32_t* found) {
-#if defined(__AVX512VBMI2__)
-    static constexpr struct Bytes {
-      alignas(64) unsigned char v[64];
-      constexpr Bytes() : v{} {
-        for (int i = 0; i < 64; ++i) v[i] = static_cast<unsigned char>(i);
-      }
-    } positions;
-    __m512i const packed = _mm512_maskz_compress_epi8(mask, _mm512_load_si512(positions.v));
-    store(found, add(_mm512_cvtepu8_epi32(_mm512_castsi512_si128(packed)), set(first)));
-#else
-    for (int i = 0; i < 16 && mask != 0; ++i, mask &= mask - 1) found[i] = first + std::int32_t(__builtin_ctzll(mask));
-#endif
+  static void append(std::uint64_t mask, std::int32_t first, std::int32_t* found) { store(found, add(set_bits(mask), set(first))); }
+  /// The same where bits 16 p to 16 p + 15 count from first[p] on.
+  static void append_parts(std::uint64_t mask, std::int32_t const (&first)[4], std::int32_t* found) {
+    I const bit = set_bits(mask);
+    I const from = _mm512_castsi128_si512(_mm_loadu_si128(reinterpret_cast<__m128i const*>(first)));
+    store(found, add(both(bit, set(15)), _mm512_permutexvar_epi32(right<4>(bit), from)));
   }
 
   /// Registers of 4 lanes-quarters: quarter q of r[i] becomes elements q * 4 + i of r[0 .. 3]: a 4 x 4 transposition in each quarter.
@@ -149,6 +148,13 @@ struct Avx512 {
     }
   }
 
+  /// a0 b0 a1 b1 ... to 32 elements.
+  static void store_pairs(F a, F b, float* p) {
+    __m512i const first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    store(p, _mm512_permutex2var_ps(a, first, b));
+    store(p + 16, _mm512_permutex2var_ps(a, _mm512_add_epi32(first, set(8)), b));
+  }
+
   /// rows[0 .. 15] of lanes to one register whose element r is row r folded by `combine`, upper half to lower half until one is left.
   /// Each level halves the lanes of a row by putting two rows side by side, so that the transposition costs nothing. R is a register, or
   /// a struct of registers with R::pairs<step>(a, b).
@@ -173,6 +179,22 @@ struct Avx512 {
   }
 
 private:
+  static I set_bits(std::uint64_t mask) {
+#if defined(__AVX512VBMI2__)
+    static constexpr struct Bytes {
+      alignas(64) unsigned char v[64];
+      constexpr Bytes() : v{} {
+        for (int i = 0; i < 64; ++i) v[i] = static_cast<unsigned char>(i);
+      }
+    } positions;
+    __m512i const packed = _mm512_maskz_compress_epi8(mask, _mm512_load_si512(positions.v));
+    return _mm512_cvtepu8_epi32(_mm512_castsi512_si128(packed));
+#else
+    alignas(64) std::int32_t bit[16];
+    for (int i = 0; i < 16; ++i, mask &= mask - 1) bit[i] = std::int32_t(mask != 0 ? __builtin_ctzll(mask) : 0);
+    return load(bit);
+#endif
+  }
   template <int step, class R> static R side(R a, R b) {
     if constexpr (requires { R::template pairs<step>(a, b); })
       return R::template pairs<step>(a, b);

@@ -19,11 +19,26 @@ template <class Logit> struct TileLogits {
   Logit const* data; // [rows], `stride` apart
   Index stride;
   template <class At> auto operator()(TileAt<At> e) const { return load(data + e.row * stride, e.at); }
+  template <class At> auto operator()(BothAt<At> e) const { return Both{(*this)(e.low), (*this)(e.high)}; }
+};
+/// Memory [rows, E] for a number of every element: keep(e, u) for a gate's open().
+struct TileMemory {
+  float* data;
+  Index experts;
+  template <class At, class V> void operator()(TileAt<At> e, V u) const { store(data + e.row * experts, e.at, u); }
+  template <class At, class V> void operator()(BothAt<At> e, Both<V> u) const {
+    (*this)(e.low, u.low);
+    (*this)(e.high, u.high);
+  }
 };
 
 /// The number of e's row, in every lane.
 template <int W, class At> inline Pack<float, W> number_at(Pack<float, W> const& of_rows, TileAt<At> e) {
   return Pack<float, W>(typename Pack<float, W>::native{} + of_rows.v[e.row]);
+}
+
+template <int W, class At> inline Both<Pack<float, W>> number_at(Pack<float, W> const& of_rows, BothAt<TileAt<At>> e) {
+  return {number_at(of_rows, e.low), number_at(of_rows, e.high)};
 }
 
 /// W rows, each on all lanes. Sums keep the canonical order of every row.
@@ -33,34 +48,44 @@ template <class M> struct TileRows {
 
   template <class, class F> Real sum(Index n, F f) const {
     return fold<partial_sums / W>(
-        n, Real(), [&f](auto e, Real so_far) { return so_far + f(e); }, [](Real a, Real b) { return a + b; });
+        n, Real(), [&f](auto e, auto so_far) { return so_far + f(e); }, [](auto a, auto b) { return a + b; });
   }
   template <class, class F> Real max(Index n, F f, Real least) const {
-    auto const larger = [](Real a, Real b) { return Real(__builtin_bit_cast(typename Real::native, M::max(native(a), native(b)))); };
-    return fold<1>(n, least, [&](auto e, Real so_far) { return larger(f(e), so_far); }, larger);
+    return fold<1>(
+        n, least, [&](auto e, auto so_far) { return math::larger(f(e), so_far); },
+        [](auto a, auto b) { return math::larger(a, b); });
   }
 
 private:
-  static typename M::F native(Real x) { return __builtin_bit_cast(typename M::F, x.v); }
+  using Two = Both<Real>; // of two rows
 
-  template <int partials, class Step, class Combine> static Real fold(Index n, Real start, Step step, Combine combine) {
+  template <int partials, class Step, class Combine>
+#if !defined(__SANITIZE_ADDRESS__)
+  [[gnu::flatten]]
+#endif
+  static Real fold(Index n, Real start, Step step, Combine combine) {
     typename M::F rows[W];
-    for (int r = 0; r < W; ++r) {
-      Real partial[partials];
-      for (Real& p : partial) p = start;
+    for (int r = 0; r < W; r += 2) {
+      auto const at = [r](auto e) { return BothAt<TileAt<decltype(e)>>{{r, e}, {r + 1, e}}; };
+      Two partial[partials];
+      for (Two& p : partial) p = {start, start};
       Index e = 0;
       for (; e + partials * W <= n; e += partials * W)
-        for (int p = 0; p < partials; ++p) partial[p] = step(TileAt<PackAt<W>>{r, {e + p * W}}, partial[p]);
+        for (int p = 0; p < partials; ++p) partial[p] = step(at(PackAt<W>{e + p * W}), partial[p]);
       int p = 0;
-      for (; e + W <= n; e += W, ++p) partial[p] = step(TileAt<PackAt<W>>{r, {e}}, partial[p]);
-      if (int const left = int(n - e); left > 0)
-        partial[p] = detail::head(step(TileAt<PackTail<W>>{r, {e, left}}, partial[p]), partial[p], left);
+      for (; e + W <= n; e += W, ++p) partial[p] = step(at(PackAt<W>{e}), partial[p]);
+      if (int const left = int(n - e); left > 0) {
+        Two const last = step(at(PackTail<W>{e, left}), partial[p]);
+        partial[p] = {detail::head(last.low, partial[p].low, left), detail::head(last.high, partial[p].high, left)};
+      }
       for (int half = partials / 2; half > 0; half /= 2) // as fold_partials
         for (int q = 0; q < half; ++q) partial[q] = combine(partial[q], partial[q + half]);
-      rows[r] = native(partial[0]);
+      rows[r] = __builtin_bit_cast(typename M::F, partial[0].low.v);
+      rows[r + 1] = __builtin_bit_cast(typename M::F, partial[0].high.v);
     }
     auto const halve = [&](typename M::F a, typename M::F b) {
-      return native(combine(Real(__builtin_bit_cast(typename Real::native, a)), Real(__builtin_bit_cast(typename Real::native, b))));
+      Real const both = combine(Real(__builtin_bit_cast(typename Real::native, a)), Real(__builtin_bit_cast(typename Real::native, b)));
+      return __builtin_bit_cast(typename M::F, both.v);
     };
     return Real(__builtin_bit_cast(typename Real::native, M::across(rows, halve)));
   }

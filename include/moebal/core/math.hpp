@@ -16,7 +16,8 @@
 
 namespace moebal::math {
 
-/// How to compute on V. A backend specialises it for its packs; the members are those of Ops<float>.
+/// How to compute on V. A backend specialises it for its packs; the members are those of Ops<float>, and is_nan, smaller and
+/// larger where it has them in one instruction.
 template <class V> struct Ops;
 
 template <> struct Ops<float> {
@@ -58,6 +59,15 @@ template <class V, class Real> MOEBAL_FN inline V spread(Real x) {
     return Ops<V>::splat(x);
 }
 template <class V> MOEBAL_FN inline V fma(V a, V b, V c) { return Ops<V>::fma(a, b, c); }
+/// x where it is smaller (larger) than limit, else limit; so limit where x is a NaN.
+template <class V> MOEBAL_FN inline V smaller(V x, V limit) {
+  if constexpr (requires { Ops<V>::smaller(x, limit); }) return Ops<V>::smaller(x, limit);
+  return Ops<V>::select(x < limit, x, limit);
+}
+template <class V> MOEBAL_FN inline V larger(V x, V limit) {
+  if constexpr (requires { Ops<V>::larger(x, limit); }) return Ops<V>::larger(x, limit);
+  return Ops<V>::select(x > limit, x, limit);
+}
 /// a * b rounded once, even where the result is added to something next.
 template <class V> MOEBAL_FN inline V mul(V a, V b) { return Ops<V>::fma(a, b, splat<V>(0)); }
 template <class V> MOEBAL_FN inline V abs(V x) {
@@ -86,6 +96,7 @@ template <> struct Ieee<double> {
 
 /// Whether x is a NaN, by its bits (a comparison may be compiled away or answer differently).
 template <class V> MOEBAL_FN inline auto is_nan(V x) {
+  if constexpr (requires { Ops<V>::is_nan(x); }) return Ops<V>::is_nan(x);
   using Bits = typename Ops<V>::bits;
   return (Ops<V>::to_bits(x) & (~Bits{} >> 1)) > Bits{} + Ieee<real_of<V>>::infinity;
 }
@@ -156,8 +167,7 @@ template <class V> MOEBAL_FN inline V sigmoid(V x) {
   using O = Ops<V>;
   using K = Ieee<real_of<V>>;
   V const limit = splat<V>(K::sigmoid_limit), one = splat<V>(1);
-  V y = O::select(x < limit, x, limit);
-  y = O::select(y > -limit, y, -limit);
+  V const y = larger(smaller(x, limit), -limit);
   V const magic = splat<V>(K::exponent_magic);
   V const z = fma(y, splat<V>(-K::log2e), magic);
   V const n = z - magic;
@@ -168,11 +178,34 @@ template <class V> MOEBAL_FN inline V sigmoid(V x) {
   return keep_nan(x, one / fma(one - v, power, one));
 }
 
+/// How far rough_sigmoid may be from sigmoid.
+inline constexpr float rough_sigmoid_error = 4e-6f;
+/// sigmoid(x) to within rough_sigmoid_error in a third of the time, fp32. Different machines give different bits, so it may only decide
+/// what is looked at exactly. NaN stays a NaN.
+template <class V> MOEBAL_FN inline V rough_sigmoid(V x) {
+  using O = Ops<V>;
+  using K = Ieee<float>;
+  auto const c = [](float a) { return splat<V>(a); };
+  V const y = larger(c(-K::sigmoid_limit), smaller(c(K::sigmoid_limit), x)); // in this order NaN passes
+  V const z = fma(y, c(-K::log2e), c(K::exponent_magic));
+  V const f = fma(y, c(-K::log2e), c(K::exponent_magic) - z); // e^-x = 2^n 2^f, |f| <= 1/2
+  V p = fma(c(0.009666368f), f, c(0.055921976f));
+  p = fma(p, f, c(0.24022349f));
+  p = fma(p, f, c(0.69312105f));
+  p = fma(p, f, c(1));
+  V const power = O::from_bits(O::to_bits(z) << K::mantissa);
+  V const d = fma(p, power, c(1));
+  if constexpr (requires { O::rough_reciprocal(d); })
+    return O::rough_reciprocal(d);
+  else
+    return c(1) / d;
+}
+
 /// log(1 + e^x) = max(x, 0) + log1p(e^-|x|).
 template <class V> MOEBAL_FN inline V softplus(V x) {
   V const zero = splat<V>(0);
   V const u = exp_nonpositive(-abs(x));
-  V const high = Ops<V>::select(x > zero, x, zero);
+  V const high = larger(x, zero);
   return keep_nan(x, fma(u, detail::log1p_factor(u), high));
 }
 

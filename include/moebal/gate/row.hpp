@@ -3,8 +3,8 @@
 
 // What the router needs of a gate, for one row, and the two kinds of gate that give it.
 //
-// An element-wise gate (sigmoid, sqrt-softplus, ...) is a function of one logit: it has score(z) and slope(z, s), and
-// ElementwiseRow below does the rest. A row gate (softmax) has the members itself:
+// An element-wise gate (sigmoid, sqrt-softplus, ...) is a function of one logit: it has score(z), a NaN where z is one, and
+// slope(z, s), and ElementwiseRow below does the rest. It may have rough_score(z), which is faster and at most rough_error off. A row gate (softmax) has the members itself:
 //   open(lanes, x, E)             what a score needs to know of the whole row
 //   score(row, z)                 the score of a logit; increasing in z, so that without a bias experts rank by logit
 //   weigh(lanes, row, z, count, K, weights)   weights of the `count` <= K chosen logits z
@@ -90,6 +90,17 @@ template <class Gate> struct ElementwiseRow {
 
   template <class Real, class Lanes, class X> MOEBAL_FN Row<Real> open(Lanes, X, Index) const { return {}; }
   template <class Real, class V> MOEBAL_FN V score(Row<Real>, V z) const { return gate.score(z); }
+  template <class Real, class V>
+    requires requires { Gate::rough_error; }
+  MOEBAL_FN V rough_score(Row<Real>, V z) const {
+    return gate.rough_score(z);
+  }
+  static constexpr float rough_error() {
+    if constexpr (requires { Gate::rough_error; })
+      return Gate::rough_error;
+    else
+      return 0; // none
+  }
   MOEBAL_FN bool weights_read_row(Index) const { return false; }
   MOEBAL_FN ElementwiseBalance<Gate> balance() const { return {gate}; }
 

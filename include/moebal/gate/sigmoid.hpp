@@ -16,6 +16,9 @@ struct Sigmoid {
   EpsilonRule epsilon_rule = EpsilonRule::Add;
 
   template <class V> MOEBAL_FN V score(V z) const { return math::sigmoid(z); }
+  /// The score to within rough_error, for bounds.
+  template <class V> MOEBAL_FN V rough_score(V z) const { return math::rough_sigmoid(z); }
+  static constexpr float rough_error = math::rough_sigmoid_error;
   /// ds/dz = s (1 - s).
   template <class V> MOEBAL_FN V slope(V, V s) const { return math::mul<V>(s, math::splat<V>(1) - s); }
 };

@@ -83,13 +83,13 @@ template <class Selection, class Gate, class Needs, class Logit, class Memory> s
 
   /// Tile::rows rows from `first` on, with the same bits.
   template <class Tile>
-    requires(std::same_as<real, float> && requires(Selection const& s) { s.choose_tile(Tile{}, nullptr, Index{}, Index{}, nullptr); })
+    requires(std::same_as<real, float> && requires(Selection const& s) { s.choose_tile(Tile{}, typename Tile::keys{}, Index{}, nullptr); })
   void tile(Tile, std::byte* memory, Index worker, Index first) const {
     RouteTile<Tile, RouteRow>(*this, memory, worker, first).route();
   }
 
   /// The keys that experts rank by.
-  template <class Lanes, class X, class Row> void key_row(Lanes lanes, X x, Row row, Index t, float* keys) const {
+  template <class Lanes, class X, class Row, class Score> void key_row(Lanes lanes, X x, Row row, Index t, float* keys, Score score) const {
     float const* const bias = options.bias_of(t, logits.cols());
     bool const biased = bias != nullptr;
     BiasBy const by = options.bias_by;
@@ -97,7 +97,7 @@ template <class Selection, class Gate, class Needs, class Logit, class Memory> s
     lanes.each(logits.cols(), [=](auto e) {
       using V = decltype(x(e));
       V value = x(e);
-      if (biased) value = with_bias(g.score(row, value), V(load(bias, e)), by);
+      if (biased) value = with_bias(score(g, row, value), V(load(bias, e)), by);
       store(keys, e, value);
     });
   }

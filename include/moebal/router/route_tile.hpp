@@ -25,10 +25,18 @@ public:
 
   Index experts() const { return experts_; }
   Index live_rows() const { return __builtin_popcount(live_); }
-  /// f(id) for the choices [first, last) of every live row.
-  template <class F> void each_choice(Index first, Index last, F f) const {
-    for (Index k = first; k < last; ++k)
-      for (unsigned left = live_; left != 0; left &= left - 1) f(Index(ids_[k][__builtin_ctz(left)]));
+  /// counts[id] += 1 for the choices [0, last) of every live row.
+  void count_choices(Index last, std::int64_t* counts) const {
+    if (experts_ <= 16) { // the counters would wait for one another
+      for (Index e = 0; e < experts_; ++e)
+        for (Index k = 0; k < last; ++k) counts[e] += __builtin_popcount(live_ & Tile::equal_bits(ids_[k], std::int32_t(e)));
+    } else if (live_ == every_row) {
+      for (Index k = 0; k < last; ++k)
+        for (int r = 0; r < rows; ++r) ++counts[ids_[k][r]];
+    } else {
+      for (Index k = 0; k < last; ++k)
+        for (unsigned left = live_; left != 0; left &= left - 1) ++counts[ids_[k][__builtin_ctz(left)]];
+    }
   }
   Index top_k() const { return top_k_; }
 
@@ -39,7 +47,7 @@ public:
   }
   /// f(e, add_up) for consecutive elements e: add_up(g) is the sum of g(the normalised score there) over the live rows.
   template <class F> void each_share(typename Tile::lanes lanes, F f) {
-    if (!opened_) reuse(balance_.template open<Pack>(typename Tile::open_lanes{}, logits_, experts_, keep_in(kept_, experts_)));
+    if (!opened_) reuse(balance_.template open<Pack>(typename Tile::open_lanes{}, logits_, experts_, typename Tile::memory{kept_, experts_}));
     lanes.each(experts_, [&](auto e) {
       auto const share = [&](int r) {
         return balance_.share(Tile::row_of(row_, r), load(static_cast<float const*>(kept_ + r * experts_), e));
@@ -53,11 +61,6 @@ public:
         return total;
       });
     });
-  }
-
-  /// For open(): every element to [rows, E].
-  static auto keep_in(float* kept, Index experts) {
-    return [kept, experts](auto e, auto u) { store(kept + e.row * experts, e.at, u); };
   }
 
 private:
@@ -94,9 +97,10 @@ private:
   using Logit = typename Body::logit;
   using Pack = typename Tile::pack;
   using Gate = decltype(Body::gate);
-  using Logits = TileLogits<Logit>;
+  using Logits = typename Tile::template logits<Logit>;
   using Row = decltype(std::declval<Gate const&>().template open<float>(typename Tile::lanes{}, LogitRow<Logit>{nullptr}, Index{}));
   static constexpr bool opens_together = requires { requires Gate::opens_tiles; };
+  static constexpr bool has_rough_scores = requires { requires Gate::rough_error() > 0; };
 
   // Rows to be left to the row form from the start: padding, and all of them where keys do not fit.
   unsigned by_rows() const {
@@ -128,18 +132,12 @@ private:
     float* const kept = body_.scratch.tile_keys(memory_);
     bool const keeps = !biased && reads_row && body_.partial != nullptr;
     if (keeps)
-      opened = open(TileFacts<Tile, Gate, Logits>::keep_in(kept, experts_));
+      opened = open(typename Tile::memory{kept, experts_});
     else if (!biased && reads_row)
       opened = open(gate::KeepNothing{});
 
     Pack chosen[top_k], weights[top_k];
-    for (Index k = 0; k < top_k; ++k) {
-      if constexpr (std::same_as<Logit, float>) {
-        chosen[k] = Tile::gather(logits_.data, logits_.stride, ids[k]);
-      } else {
-        for (Index r = 0; r < rows; ++r) chosen[k].v[r] = logit_row(r)(Index(ids[k][r]));
-      }
-    }
+    for (Index k = 0; k < top_k; ++k) chosen[k] = logits_at(ids[k]);
     body_.gate.weigh(typename Tile::row_lanes{}, opened, static_cast<Pack const*>(chosen), top_k, top_k, weights);
     auto finite = math::is_finite(weights[0]);
     for (Index k = 0; k < top_k; ++k) {
@@ -174,15 +172,37 @@ private:
   // The choices of the rows, from keys in place or in scratch memory. Returns the rows that are left.
   template <class Rows> unsigned choose(bool biased, Rows const& opened, std::int32_t (*ids)[Tile::rows]) const {
     if constexpr (std::same_as<Logit, float>)
-      if (!biased) return body_.selection.choose_tile(Tile{}, logits_.data, logits_.stride, experts_, ids);
+      if (!biased) return body_.selection.choose_tile(Tile{}, typename Tile::keys{logits_.data, logits_.stride, rows * logits_.stride}, experts_, ids);
     float* const keys = body_.scratch.tile_keys(memory_);
-    unsigned missed = 0;
+    if constexpr (has_rough_scores)
+      if (biased && body_.options.bias_by == BiasBy::Adding && experts_ > 2 * Tile::rows) {
+        write_keys(opened, keys, [](auto const& gate, auto row, auto z) { return gate.rough_score(row, z); });
+        auto const exact_key = [&](std::int32_t const (&index)[Tile::rows]) { return body_.gate.score(opened, logits_at(index)) + bias_at(index); };
+        typename Tile::template rough_keys<decltype(exact_key)> const rough{{keys, experts_}, exact_key, Gate::rough_error()};
+        return body_.selection.choose_tile(Tile{}, rough, experts_, ids);
+      }
+    write_keys(opened, keys, [](auto const& gate, auto row, auto z) { return gate.score(row, z); });
+    return body_.selection.choose_tile(Tile{}, typename Tile::keys{keys, experts_}, experts_, ids);
+  }
+  // One logit of each row, and the bias of one expert in each row.
+  Pack logits_at(std::int32_t const (&index)[Tile::rows]) const {
+    if constexpr (std::same_as<Logit, float>) return Tile::gather(logits_.data, logits_.stride, index);
+    float z[Tile::rows];
+    for (Index r = 0; r < rows; ++r) z[r] = logit_row(r)(Index(index[r]));
+    return Tile::load(z);
+  }
+  Pack bias_at(std::int32_t const (&index)[Tile::rows]) const {
+    if (body_.options.classes.empty()) return Tile::gather(body_.options.bias.data(), 0, index);
+    float bias[Tile::rows];
+    for (Index r = 0; r < rows; ++r) bias[r] = body_.options.bias_of(first_ + r, experts_)[index[r]];
+    return Tile::load(bias);
+  }
+  // [rows, E] the keys that experts rank by, with score(gate, row, z).
+  template <class Rows, class Score> void write_keys(Rows const& opened, float* keys, Score score) const {
     for (Index r = 0; r < rows; ++r) {
-      body_.key_row(lanes_, logit_row(r), Tile::row_of(opened, int(r)), first_ + r, keys + r * experts_);
-      auto const x = logit_row(r);
-      if (biased && lanes_.any(experts_, [=](auto e) { return math::is_nan(x(e)); })) missed |= 1u << r;
+      for (Index e = 0; e < experts_; e += 64 / Index(sizeof(Logit))) __builtin_prefetch(logits_.data + (rows + r) * logits_.stride + e);
+      body_.key_row(lanes_, logit_row(r), Tile::row_of(opened, int(r)), first_ + r, keys + r * experts_, score);
     }
-    return missed | body_.selection.choose_tile(Tile{}, keys, experts_, experts_, ids);
   }
 
   template <class Rows>

@@ -28,7 +28,7 @@ template <Choices choices, CountSource source> struct CountsOf {
   template <class Lanes, class Facts>
     requires(source == CountSource::Routed)
   static void add_tile(Lanes, Facts const& facts, std::int64_t* counts) {
-    facts.each_choice(0, choices == Choices::All ? facts.top_k() : 1, [=](Index e) { ++counts[e]; });
+    facts.count_choices(choices == Choices::All ? facts.top_k() : 1, counts);
   }
 };
 using Counts = CountsOf<Choices::All, CountSource::Routed>;
