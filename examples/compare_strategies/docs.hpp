@@ -26,7 +26,7 @@ inline std::string docs_text() {
       "# Strategies\n\n"
       "Written by `examples/run.sh compare_strategies --docs`: do not edit. Logits, statistics, scope, what is communicated, gradient and\n"
       "causality are what the types say; the rest is the table of `examples/compare_strategies/rows_*.cpp`, one row a strategy, which\n"
-      "`examples/run.sh compare_strategies --strategies NAME` runs.\n\n"
+      "`examples/run.sh compare_strategies --strategies NAME` runs. What a small language model says of them: [lab.md](lab.md).\n\n"
       "- E experts, K choices a token, T tokens, c counts, P mean scores, F = c / (K T), b the selection bias.\n"
       "- Communicated: what a rank hands to collectives for each layer. Weights always carry the gradient of the model's loss; the\n"
       "  column says what balancing adds.\n"

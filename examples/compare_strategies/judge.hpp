@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// What the table says of routed micro-batches, whoever routed them: synthetic tokens, a trace or the training of a model.
+// What the table says of routed micro-batches, whoever routed them: synthetic tokens, a trace or the training of a
+// model.
 
 #include "method.hpp"
 
@@ -62,7 +63,8 @@ public:
     for (Index t = 0; t < ids.rows(); ++t) {
       softmax(reference, t, p_.data());
       std::iota(order_.begin(), order_.end(), Index(0));
-      std::stable_sort(order_.begin(), order_.end(), [&](Index x, Index y) { return p_[std::size_t(x)] > p_[std::size_t(y)]; });
+      std::stable_sort(order_.begin(), order_.end(),
+                       [&](Index x, Index y) { return p_[std::size_t(x)] > p_[std::size_t(y)]; });
       for (std::size_t i = 0; i < experts; ++i) place_[std::size_t(order_[i])] = Index(i);
       Index const n = std::count_if(ids.row(t), ids.row(t) + ids.cols(), [](auto e) { return e >= 0; });
       for (Index i = 0; i < ids.cols(); ++i) {

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// How tokens x [T, D] become logits [T, E]: the library's logit maps, each with the parameters that it learns, in one vector.
+// How tokens x [T, D] become logits [T, E]: the library's logit maps, each with the parameters that it learns, in one
+// vector.
 //   parameters(E, D)   how many;   start(...)   fills them;   forward / backward   as in gate/map.hpp, but
 //   gradients of the weights and of x [T, D] (unless it is empty) are added to
-// It says whether it adds a loss of its own (has_loss), of which a micro-batch gets its `share`. reference(...), where there is one, gives its logits without noise.
-// A map that also works on given logits (a trace, a model that has its own product) has over(...).
+// It says whether it adds a loss of its own (has_loss), of which a micro-batch gets its `share`. reference(...), where
+// there is one, gives its logits without noise. A map that also works on given logits (a trace, a model that has its
+// own product) has over(...).
 
 #include <moebal/backend/eigen.hpp>
 #include <moebal/balance/cv_squared.hpp>
@@ -59,11 +61,12 @@ private:
 /// A view as Eigen sees it.
 template <class T> auto dense(MatrixView<T> view) {
   using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-  return Eigen::Map<std::conditional_t<std::is_const_v<T>, Matrix const, Matrix>>(view.data(), view.rows(), view.cols());
+  return Eigen::Map<std::conditional_t<std::is_const_v<T>, Matrix const, Matrix>>(view.data(), view.rows(),
+                                                                                  view.cols());
 }
 
-/// z = W x, W kept as [D, E]: the dense product that a model has anyway, so Eigen's and not moebal::Linear, which gives the same bits
-/// everywhere.
+/// z = W x, W kept as [D, E]: the dense product that a model has anyway, so Eigen's and not moebal::Linear, which gives
+/// the same bits everywhere.
 struct LinearMap {
   static constexpr bool causal = true, has_loss = false;
   static constexpr char const* name = "z = W x";
@@ -78,7 +81,8 @@ struct LinearMap {
   }
   void backward(In x, std::uint64_t, Weights p, In z, Out d_z, Slopes d_p, Out d_x) const {
     dense(Out(d_p.data(), x.cols(), z.cols())).noalias() += dense(x).transpose() * dense(In(d_z));
-    if (d_x.data() != nullptr) dense(d_x).noalias() += dense(In(d_z)) * dense(In(p.data(), x.cols(), z.cols())).transpose();
+    if (d_x.data() != nullptr)
+      dense(d_x).noalias() += dense(In(d_z)) * dense(In(p.data(), x.cols(), z.cols())).transpose();
   }
 };
 
@@ -106,7 +110,8 @@ private:
   Added more_;
 };
 
-/// H = W x + noise, and the loss CV^2 of the smooth load. Noise: moebal::LearnedNoise (its logits stay at their start, 0) or FixedNoise.
+/// H = W x + noise, and the loss CV^2 of the smooth load. Noise: moebal::LearnedNoise (its logits stay at their start,
+/// 0) or FixedNoise.
 template <class Noise, moebal::LoadThreshold threshold, int top_k> struct NoisyMap : LinearMap {
   static constexpr bool has_loss = true;
   static constexpr char const* name = "H = z + noise";
@@ -135,11 +140,12 @@ template <class Noise, moebal::LoadThreshold threshold, int top_k> struct NoisyM
                       VectorView<std::int64_t>(load), moebal::WorkspaceView<>(workspace_));
     std::vector<double> loads, slopes(load.size());
     for (std::int64_t const n : load) loads.push_back(double(n) / moebal::NoisyLoad::one);
-    moebal::cv_squared(VectorView<double const>(loads), moebal::Variance::Population, 1e-10, VectorView<double>(slopes));
+    moebal::cv_squared(VectorView<double const>(loads), moebal::Variance::Population, 1e-10,
+                       VectorView<double>(slopes));
     Numbers d_load;
     for (double const s : slopes) d_load.push_back(float(share * load_coefficient * s));
-    moebal::load_backward_into(exec, policy, noise(seed), clean, noise_logits(clean), z, VectorView<std::uint8_t const>{},
-                               VectorView<float const>(d_load),
+    moebal::load_backward_into(exec, policy, noise(seed), clean, noise_logits(clean), z,
+                               VectorView<std::uint8_t const>{}, VectorView<float const>(d_load),
                                moebal::NoisyLoadGradient<float>{.d_clean = d_z, .d_noisy = d_z, .d_noise_logits = {}},
                                moebal::WorkspaceView<>(workspace_));
     LinearMap::backward(x, seed, p, z, d_z, d_p, d_x); // d clean = d noisy: the deviation does not move
@@ -167,7 +173,8 @@ struct OrthogonalMap : LinearMap {
   double coefficient = 1e-3, share = 1;
   void backward(In x, std::uint64_t seed, Weights p, In z, Out d_z, Slopes d_p, Out d_x) {
     LinearMap::backward(x, seed, p, z, d_z, d_p, d_x);
-    moebal::RouterOrthogonality const rule{.coefficient = share * coefficient, .rows = moebal::RouterOrthogonality::Rows::Normalised};
+    moebal::RouterOrthogonality const rule{.coefficient = share * coefficient,
+                                           .rows = moebal::RouterOrthogonality::Rows::Normalised};
     rows_.resize(p.size()), more_.resize(p.size());
     Out const rows(rows_.data(), z.cols(), x.cols()), more(more_.data(), z.cols(), x.cols());
     dense(rows) = dense(In(p.data(), x.cols(), z.cols())).transpose();
@@ -184,7 +191,8 @@ struct EntropyMap : LinearMap {
   static constexpr char const* name = "z = W x, c sum H_t / T";
   double coefficient = 1e-4, share = 1;
   void backward(In x, std::uint64_t seed, Weights p, In z, Out d_z, Slopes d_p, Out d_x) {
-    moebal::token_entropies_backward_into(exec, z, VectorView<std::uint8_t const>{}, float(share * coefficient / double(z.rows())), d_z);
+    moebal::token_entropies_backward_into(exec, z, VectorView<std::uint8_t const>{},
+                                          float(share * coefficient / double(z.rows())), d_z);
     LinearMap::backward(x, seed, p, z, d_z, d_p, d_x);
   }
 };
@@ -206,7 +214,8 @@ struct CosineMap {
     workspace_.reserve(moebal::Cosine::workspace_bytes<float>(exec, x.rows(), z.cols()));
     moebal::backward_into(exec, cosine, x, In(p.data(), z.cols(), x.cols()), z, In(d_z),
                           moebal::CosineGradient<float>{.d_h = more_x_.zeros(d_x.rows(), d_x.cols()),
-                                                        .d_directions = more_.zeros(z.cols(), x.cols()), .d_temperature = {}},
+                                                        .d_directions = more_.zeros(z.cols(), x.cols()),
+                                                        .d_temperature = {}},
                           moebal::WorkspaceView<>(workspace_));
     more_.to(d_p.data());
     more_x_.to(d_x.data());
@@ -229,7 +238,8 @@ struct GrapMap {
   }
   void backward(In, std::uint64_t, Weights, In z, Out d_z, Slopes, Out d_x) {
     if (d_x.data() == nullptr) return;
-    moebal::backward_into(exec, moebal::GrAP{.rectify = moebal::Rectify::None}, z, In(d_z), more_.zeros(d_x.rows(), d_x.cols()));
+    moebal::backward_into(exec, moebal::GrAP{.rectify = moebal::Rectify::None}, z, In(d_z),
+                          more_.zeros(d_x.rows(), d_x.cols()));
     more_.to(d_x.data());
   }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// Method hides the type of a Recipe, so that one loop runs them all: that of synthetic logits and traces (run.cpp), and the training
-// of examples/train_moe_lm.
+// Method hides the type of a Recipe, so that one loop runs them all: that of synthetic logits and traces (run.cpp), and
+// the training of examples/train_moe_lm.
 
 #include "../train_moe_lm/clock.hpp"
 #include "recipe.hpp"
@@ -28,9 +28,11 @@ public:
 
   virtual Index parameters(Index width) const = 0;
   virtual void start(std::uint64_t seed, Index width, std::span<float> parameters) = 0;
-  /// Logits of tokens x, and what comes back: added to d_parameters, and to d_x [T, D] unless that is empty. d_z may be written.
+  /// Logits of tokens x, and what comes back: added to d_parameters, and to d_x [T, D] unless that is empty. d_z may be
+  /// written.
   virtual void forward(In x, std::uint64_t seed, Weights parameters, Out z) = 0;
-  virtual void backward_map(In x, std::uint64_t seed, Weights parameters, In z, Out d_z, Slopes d_parameters, Out d_x) = 0;
+  virtual void backward_map(In x, std::uint64_t seed, Weights parameters, In z, Out d_z, Slopes d_parameters,
+                            Out d_x) = 0;
   /// The logits without noise.
   virtual void reference(In x, std::uint64_t seed, Weights parameters, Out z) = 0;
   virtual bool deaf() const = 0; // to offsets of the logits
@@ -41,7 +43,8 @@ public:
   virtual void route(Index g, In z, VectorView<Index const> tags, moebal::RoutingView<float> out) = 0;
   /// After all micro-batches. Collective.
   virtual void all_routed() = 0;
-  virtual void backward(Index g, In z, VectorView<Index const> tags, Ids ids, MatrixView<float const> d_weights, Out d_z) = 0;
+  virtual void backward(Index g, In z, VectorView<Index const> tags, Ids ids, MatrixView<float const> d_weights,
+                        Out d_z) = 0;
   virtual void end_step(float rate_scale) = 0;
   virtual bool two_passes() const = 0; // slopes are known only after all micro-batches were routed
   virtual VectorView<std::int64_t const> counts() const = 0; // [E] of the micro-batch routed last
@@ -84,7 +87,9 @@ public:
   Comm const& comm() const override { return comm_; }
 
   Index parameters(Index width) const override { return plan_.map.parameters(make_.experts, width); }
-  void start(std::uint64_t seed, Index width, std::span<float> p) override { plan_.map.start(seed, make_.experts, width, p); }
+  void start(std::uint64_t seed, Index width, std::span<float> p) override {
+    plan_.map.start(seed, make_.experts, width, p);
+  }
   void forward(In x, std::uint64_t seed, Weights p, Out z) override { plan_.map.forward(x, seed, p, z); }
   void backward_map(In x, std::uint64_t seed, Weights p, In z, Out d_z, Slopes d_p, Out d_x) override {
     plan_.map.backward(x, seed, p, z, d_z, d_p, d_x);
@@ -95,7 +100,9 @@ public:
     else
       plan_.map.forward(x, seed, p, z);
   }
-  bool deaf() const override { return requires { Map::deaf; }; }
+  bool deaf() const override {
+    return requires { Map::deaf; };
+  }
   void over(std::uint64_t seed, Out z) override {
     if constexpr (requires(Map map) { map.over(seed, z, z); }) plan_.map.over(seed, z, z);
   }
@@ -124,12 +131,15 @@ public:
     train::Measured const measured(balancer_time());
     if constexpr (Rules::shuffled) shuffled_.show(make_.seed, seed_, comm_, balancer_);
   }
-  void backward(Index g, In z, VectorView<Index const> tags, Ids ids, MatrixView<float const> d_weights, Out d_z) override {
+  void backward(Index g, In z, VectorView<Index const> tags, Ids ids, MatrixView<float const> d_weights,
+                Out d_z) override {
     auto const options = options_of(z.rows(), tags);
     auto const terms = terms_of(g);
     Router const r = router();
     workspace_.reserve(r.template workspace_bytes<Needs>(exec_, z.rows(), z.cols(), options.segments.size() - 1));
-    r.backward_into(exec_, z, options, ids, moebal::RouterGradient<float>{d_weights, terms.router_slopes, terms.router_z_slopes, terms.router_weight_slopes},
+    r.backward_into(exec_, z, options, ids,
+                    moebal::RouterGradient<float>{d_weights, terms.router_slopes, terms.router_z_slopes,
+                                                  terms.router_weight_slopes},
                     d_z, moebal::WorkspaceView<>(workspace_));
   }
   void end_step(float rate_scale) override {
@@ -152,7 +162,8 @@ public:
         moebal::Router<typename Selection::Inference, Gate> const partner{{}, plan_.gate};
         route_with<moebal::stats::None>(partner, z, options, out, {});
         for (Index t = 0; t < z.rows(); ++t) // no more experts than in training
-          for (Index k = plan_.choices; k < top_k(); ++k) out.expert_ids(t, k) = moebal::no_expert, out.weights(t, k) = 0;
+          for (Index k = plan_.choices; k < top_k(); ++k)
+            out.expert_ids(t, k) = moebal::no_expert, out.weights(t, k) = 0;
         return;
       }
     }
@@ -165,7 +176,8 @@ public:
     comm_.all_gather(VectorView<ExpertId const>(ids.data(), pairs), VectorView<ExpertId>(all_ids_));
     all_weights_.assign(all_ids_.size(), 0.0f);
     Index const rows = ids.rows() * comm_.size();
-    keep_of({all_ids_.data(), rows, ids.cols()}, {all_weights_.data(), rows, ids.cols()}, comm_.rank() * pairs, pairs, kept);
+    keep_of({all_ids_.data(), rows, ids.cols()}, {all_weights_.data(), rows, ids.cols()}, comm_.rank() * pairs, pairs,
+            kept);
   }
   void save(std::ostream& out) const override { balancer_.save(out); }
   void restore(std::istream& in) override { balancer_.restore(in); }
@@ -222,14 +234,17 @@ private:
     return options;
   }
   template <class N, class AnyRouter>
-  void route_with(AnyRouter const& r, In z, moebal::RowOptions<> options, moebal::RoutingView<float> out, moebal::LoadView<N> load) {
+  void route_with(AnyRouter const& r, In z, moebal::RowOptions<> options, moebal::RoutingView<float> out,
+                  moebal::LoadView<N> load) {
     workspace_.reserve(r.template workspace_bytes<N>(exec_, z.rows(), z.cols(), options.segments.size() - 1));
     r.template route_into<N>(exec_, z, options, out, load, moebal::WorkspaceView<>(workspace_));
   }
   void keep_of(Ids ids, MatrixView<float const> weights, Index first, Index pairs, std::vector<std::uint8_t>& kept) {
-    if (slots_.tokens() != ids.rows()) slots_ = moebal::Plan(ids.rows(), ids.cols(), make_.experts, ids.rows() * ids.cols());
+    if (slots_.tokens() != ids.rows())
+      slots_ = moebal::Plan(ids.rows(), ids.cols(), make_.experts, ids.rows() * ids.cols());
     // A token is meant to use `choices` experts, which may be fewer than the K that a row has room for.
-    moebal::PlanPolicy<Drop> policy{.drop = plan_.drop, .capacity = {.factor = make_.capacity * double(plan_.choices) / double(top_k())}};
+    moebal::PlanPolicy<Drop> policy{.drop = plan_.drop,
+                                    .capacity = {.factor = make_.capacity * double(plan_.choices) / double(top_k())}};
     if constexpr (requires { policy.drop.seed; }) policy.drop.seed = seed_;
     plan_workspace_.reserve(moebal::plan_workspace_bytes(exec_, policy, ids.rows(), ids.cols(), make_.experts));
     moebal::plan_into(exec_, policy, make_.experts, ids, weights, slots_.target(), plan_workspace_);

@@ -25,7 +25,8 @@ enum class Measure {
 };
 enum class Expect { Lower, Higher, Level, NotHigher, NotLower, AtMost, Nothing };
 
-/// `measure` of strategy a is expected to be lower (higher, level) than measure `than` of b, or at most `most`. Nothing: no paper says.
+/// `measure` of strategy a is expected to be lower (higher, level) than measure `than` of b, or at most `most`.
+/// Nothing: no paper says.
 struct Expected {
   Measure measure{};
   char const* a = "";

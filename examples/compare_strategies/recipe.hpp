@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// A strategy is a Recipe: a logit map, a selection, a gate, balancing rules with their scopes and a way to drop. What its type says of
-// itself becomes Facts, for the table and docs/strategies.md; method.hpp runs it.
+// A strategy is a Recipe: a logit map, a selection, a gate, balancing rules with their scopes and a way to drop. What
+// its type says of itself becomes Facts, for the table and docs/strategies.md; method.hpp runs it.
 
 #include "counted.hpp"
 #include "maps.hpp"
@@ -74,7 +74,8 @@ template <class S, class R> constexpr At<S, R> at(S, R rule) { return {rule}; }
 /// Rules at several scopes.
 template <class... A> struct Balance {
   static constexpr bool shuffled = (false || ... || std::same_as<typename A::scope, RandomSubset>);
-  static constexpr bool two_passes = shuffled || (false || ... || (A::scope::accumulate == moebal::Accumulate::TwoPass));
+  static constexpr bool two_passes =
+      shuffled || (false || ... || (A::scope::accumulate == moebal::Accumulate::TwoPass));
   std::tuple<A...> all{};
   auto make(moebal::BalancerShape shape, Comm comm) const {
     return std::apply(
@@ -98,7 +99,8 @@ inline constexpr Index domains = 4;
 /// Whose pairs compete for the slots of an expert.
 enum class CapacityOf { MicroBatch, AllRanks };
 
-template <class Selection, class Gate, class Rules = Balance<>, class Map = LinearMap, class Drop = moebal::DropByPosition<moebal::ChoiceOrder::Equal>>
+template <class Selection, class Gate, class Rules = Balance<>, class Map = LinearMap,
+          class Drop = moebal::DropByPosition<moebal::ChoiceOrder::Equal>>
 struct Recipe {
   Selection select{};
   Gate gate{};
@@ -107,7 +109,7 @@ struct Recipe {
   Drop drop{};
   CapacityOf capacity_of = CapacityOf::MicroBatch;
   Tags tags = Tags::None;
-  Index choices = Selection::top_k; // experts a token is meant to use
+  Index choices = Selection::top_k;    // experts a token is meant to use
   moebal::ZeroExperts zeros{.ffn = 0}; // ffn: experts that compute, whose load counts; 0: all
 };
 
@@ -122,13 +124,9 @@ struct Facts {
 
 namespace detail {
 template <class S> struct MarginOf {};
-template <Index bins> struct MarginOf<moebal::stats::MarginHistogram<bins>> {
-  using yes = int;
-};
+template <Index bins> struct MarginOf<moebal::stats::MarginHistogram<bins>> { using yes = int; };
 template <class S> struct ClassesOf {};
-template <int classes, class List> struct ClassesOf<moebal::stats::ByClass<classes, List>> {
-  using list = List;
-};
+template <int classes, class List> struct ClassesOf<moebal::stats::ByClass<classes, List>> { using list = List; };
 template <class S> std::string name_of_statistic();
 template <class... S> std::string names_of(moebal::stats::List<S...>) {
   std::string text;
@@ -137,17 +135,28 @@ template <class... S> std::string names_of(moebal::stats::List<S...>) {
 }
 template <class S> std::string name_of_statistic() {
   using namespace moebal;
-  if constexpr (std::same_as<S, stats::Counts>) return "counts";
-  else if constexpr (std::same_as<S, stats::FirstChoiceCounts>) return "counts of first choices";
-  else if constexpr (std::same_as<S, stats::UnbiasedCounts>) return "counts without the bias";
-  else if constexpr (std::same_as<S, stats::UnbiasedFirstChoiceCounts>) return "first choices without the bias";
-  else if constexpr (std::same_as<S, stats::ScoreSums>) return "score sums";
-  else if constexpr (std::same_as<S, stats::LogSumExpSquares>) return "sum of logsumexp^2";
-  else if constexpr (std::same_as<S, stats::WeightSums>) return "weight sums";
-  else if constexpr (requires { typename ClassesOf<S>::list; }) return names_of(typename ClassesOf<S>::list{}) + " by class of token";
-  else if constexpr (requires { typename MarginOf<S>::yes; }) return "margin histogram";
-  else if constexpr (S::slots(2) == S::slots(3)) return "tokens of devices";
-  else return "score histogram";
+  if constexpr (std::same_as<S, stats::Counts>)
+    return "counts";
+  else if constexpr (std::same_as<S, stats::FirstChoiceCounts>)
+    return "counts of first choices";
+  else if constexpr (std::same_as<S, stats::UnbiasedCounts>)
+    return "counts without the bias";
+  else if constexpr (std::same_as<S, stats::UnbiasedFirstChoiceCounts>)
+    return "first choices without the bias";
+  else if constexpr (std::same_as<S, stats::ScoreSums>)
+    return "score sums";
+  else if constexpr (std::same_as<S, stats::LogSumExpSquares>)
+    return "sum of logsumexp^2";
+  else if constexpr (std::same_as<S, stats::WeightSums>)
+    return "weight sums";
+  else if constexpr (requires { typename ClassesOf<S>::list; })
+    return names_of(typename ClassesOf<S>::list{}) + " by class of token";
+  else if constexpr (requires { typename MarginOf<S>::yes; })
+    return "margin histogram";
+  else if constexpr (S::slots(2) == S::slots(3))
+    return "tokens of devices";
+  else
+    return "score histogram";
 }
 template <class... R> std::string names_of(moebal::Rules<R...> rules) {
   std::string text;
@@ -195,7 +204,9 @@ Facts facts_of(Recipe<Selection, Gate, Rules, Map, Drop> const* = nullptr) {
   f.top_k = Selection::top_k;
   f.causal = Selection::causal && Map::causal;
   f.causal_drop = Drop::causal;
-  f.on_given_logits = std::same_as<Map, LinearMap> || requires(Map map, In z, Out out) { map.over(std::uint64_t(), z, out); };
+  f.on_given_logits = std::same_as<Map, LinearMap> || requires(Map map, In z, Out out) {
+    map.over(std::uint64_t(), z, out);
+  };
   f.logits = Map::name;
   f.has_loss = Map::has_loss;
   detail::tell(Rules{}, f);

@@ -70,13 +70,16 @@ private:
 /// One rank of a run.
 class Worker {
 public:
-  Worker(Row const& row, Source const& source, Setting const& setting, Make make, moebal::Communicator<moebal::Threads> const& comm,
-         std::uint64_t seed, moebal::TraceWriter* record, std::mutex& writing)
+  Worker(Row const& row, Source const& source, Setting const& setting, Make make,
+         moebal::Communicator<moebal::Threads> const& comm, std::uint64_t seed, moebal::TraceWriter* record,
+         std::mutex& writing)
       : source_(source), setting_(setting), comm_(comm), seed_(seed), record_(record), writing_(writing) {
     method_ = row.make(on_rank(make, comm.rank()), Comm(comm));
     Index const width = source.inputs() ? source.inputs()->shape().width() : 0;
     weights_.resize(std::size_t(source.inputs() ? method_->parameters(width) : 0) + std::size_t(make.experts));
-    if (source.inputs()) method_->start(moebal::random::bits(seed, 77), width, std::span(weights_).first(weights_.size() - std::size_t(make.experts)));
+    if (source.inputs())
+      method_->start(moebal::random::bits(seed, 77), width,
+                     std::span(weights_).first(weights_.size() - std::size_t(make.experts)));
     start_ = weights_;
     batches_.resize(std::size_t(source.micro_batches()));
   }
@@ -146,7 +149,8 @@ private:
   Out view(Batch& b) const { return {b.logits.data(), b.tokens, source_.experts()}; }
   VectorView<Index const> tags(Batch const& b) const { return b.tags; }
   std::uint64_t draw(Index step, Index g) const {
-    return moebal::random::bits(seed_, std::uint64_t((step * comm_.size() + comm_.rank()) * source_.micro_batches() + g));
+    return moebal::random::bits(seed_,
+                                std::uint64_t((step * comm_.size() + comm_.rank()) * source_.micro_batches() + g));
   }
 
   enum class Noise { Drawn, None };
@@ -247,13 +251,17 @@ private:
 
 double mean(std::vector<double> const& values, std::size_t first, std::size_t end) {
   first = std::min(first, values.size());
-  return end > first ? std::accumulate(values.begin() + std::ptrdiff_t(first), values.begin() + std::ptrdiff_t(end), 0.0) / double(end - first) : 0;
+  return end > first
+             ? std::accumulate(values.begin() + std::ptrdiff_t(first), values.begin() + std::ptrdiff_t(end), 0.0) /
+                   double(end - first)
+             : 0;
 }
 
 } // namespace
 
 void summarise(std::vector<double> const& micro, Tally const& sum, double threshold, Result& r) {
-  std::size_t const n = r.max_vio.size(), few = std::max<std::size_t>(1, n / 40), tail = std::max<std::size_t>(1, n / 10);
+  std::size_t const n = r.max_vio.size(), few = std::max<std::size_t>(1, n / 40),
+                    tail = std::max<std::size_t>(1, n / 10);
   double const parts[] = {0.1, 0.25, 0.5};
   for (int i = 0; i < 3; ++i) {
     std::size_t const at = std::size_t(parts[i] * double(n));
@@ -281,7 +289,8 @@ Result run(Row const& row, Source const& source, Setting const& setting, moebal:
   std::vector<Index> tokens(tallies.size());
   Traffic traffic;
   Tally sum;
-  if (r.skipped.empty() && row.tags(make) != Tags::None && !source.has_tags()) r.skipped = "needs tags, and the trace has none";
+  if (r.skipped.empty() && row.tags(make) != Tags::None && !source.has_tags())
+    r.skipped = "needs tags, and the trace has none";
   if (!r.skipped.empty()) return r;
   std::mutex writing;
   moebal::run_ranks(ranks, [&](moebal::Communicator<moebal::Threads> comm) {

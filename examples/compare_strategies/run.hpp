@@ -17,18 +17,18 @@ namespace lab {
 
 /// One strategy's line of the table.
 struct Result {
-  std::string name, skipped; // why it does not run here; empty: it ran
-  std::vector<double> max_vio; // [steps] load of a step on all ranks: max / mean - 1
-  double max_vio_at[3] = {};   // after a tenth, a quarter, a half of the steps, mean of a few
-  double max_vio_end = 0;      // mean of the last tenth
-  double max_vio_micro = 0;    // of one micro-batch of one rank, mean of the last tenth
-  Index balanced_after = -1;   // steps until max_vio was below the threshold, mean of a few; -1: never
-  double drop_rate = 0;        // of the (token, choice) pairs of all steps
-  double moved = 0;            // part of the choices that the router would not have made as it started; last tenth
-  double mass = 0;             // its probability, of kept choices, as a part of that of its own top-K; last tenth
-  double bytes = 0;            // that a rank hands to collectives, a step
-  double calls = 0;            // collectives a step
-  double ns_per_token = 0;     // processor time of routing and balancing
+  std::string name, skipped;       // why it does not run here; empty: it ran
+  std::vector<double> max_vio;     // [steps] load of a step on all ranks: max / mean - 1
+  double max_vio_at[3] = {};       // after a tenth, a quarter, a half of the steps, mean of a few
+  double max_vio_end = 0;          // mean of the last tenth
+  double max_vio_micro = 0;        // of one micro-batch of one rank, mean of the last tenth
+  Index balanced_after = -1;       // steps until max_vio was below the threshold, mean of a few; -1: never
+  double drop_rate = 0;            // of the (token, choice) pairs of all steps
+  double moved = 0;                // part of the choices that the router would not have made as it started; last tenth
+  double mass = 0;                 // its probability, of kept choices, as a part of that of its own top-K; last tenth
+  double bytes = 0;                // that a rank hands to collectives, a step
+  double calls = 0;                // collectives a step
+  double ns_per_token = 0;         // processor time of routing and balancing
   std::optional<train::Row> model; // what became of the model that was trained
   std::uint64_t seed = 1;
 };

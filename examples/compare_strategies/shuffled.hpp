@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// The choices of a step, dealt out to the micro-batches of all ranks at random, anew in each step: what a balancer is shown as a
-// micro-batch's own is as many tokens of the whole step (arXiv 2501.11873, Table 2).
+// The choices of a step, dealt out to the micro-batches of all ranks at random, anew in each step: what a balancer is
+// shown as a micro-batch's own is as many tokens of the whole step (arXiv 2501.11873, Table 2).
 
 #include "../train_moe_lm/random.hpp"
 #include "maps.hpp"
@@ -28,14 +28,16 @@ public:
     std::copy_n(ids.data(), pairs_, ids_.begin() + g * pairs_);
   }
   /// The same dealing on all ranks; each counts what its own micro-batches got.
-  template <class Comm, class Balancer> void show(std::uint64_t seed, std::uint64_t step, Comm const& comm, Balancer& balancer) {
+  template <class Comm, class Balancer>
+  void show(std::uint64_t seed, std::uint64_t step, Comm const& comm, Balancer& balancer) {
     Index const all = Index(loads_.size()), parts = comm.size() * all, tokens = pairs_ / choices_;
     all_ids_.resize(std::size_t(parts * pairs_));
     comm.all_gather(VectorView<moebal::ExpertId const>(ids_), all_ids_);
     order_.resize(std::size_t(parts * tokens));
     std::iota(order_.begin(), order_.end(), Index(0));
     train::Random random{seed, step, 0x737562736574u};
-    for (Index i = parts * tokens - 1; i > 0; --i) std::swap(order_[std::size_t(i)], order_[std::size_t(random.below(i + 1))]);
+    for (Index i = parts * tokens - 1; i > 0; --i)
+      std::swap(order_[std::size_t(i)], order_[std::size_t(random.below(i + 1))]);
     for (Index g = 0; g < all; ++g) {
       auto const view = loads_[std::size_t(g)].view();
       for (Index s = 0; s < view.sequences(); ++s) {

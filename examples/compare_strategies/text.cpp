@@ -19,7 +19,8 @@ struct Notes {
 
 } // namespace
 
-Result run_text(Row const& row, train::Corpus const& corpus, TextSetting const& setting, double capacity, std::uint64_t seed) {
+Result run_text(Row const& row, train::Corpus const& corpus, TextSetting const& setting, double capacity,
+                std::uint64_t seed) {
   train::Settings const& s = setting.model;
   Result r;
   r.name = row.info.name;
@@ -42,7 +43,9 @@ Result run_text(Row const& row, train::Corpus const& corpus, TextSetting const& 
     method.reference(moebal::as_matrix(a.n), 0, router, moebal::as_matrix(mine.reference));
     mine.judge.compare(method, ids, moebal::as_matrix(std::as_const(mine.reference)), mine.tally);
   };
-  observer.ended = [&](Method const& method) { notes[std::size_t(method.comm().rank())].traffic = method.comm().traffic(); };
+  observer.ended = [&](Method const& method) {
+    notes[std::size_t(method.comm().rank())].traffic = method.comm().traffic();
+  };
   auto const make_method = [&](Make make, Comm comm) {
     make.capacity = capacity; // counted: the model drops nothing
     return row.make(make, comm);

@@ -18,6 +18,7 @@ struct TextSetting {
 };
 
 /// Why the strategy cannot train the model stands in Result::skipped.
-Result run_text(Row const& row, train::Corpus const& corpus, TextSetting const& setting, double capacity, std::uint64_t seed);
+Result run_text(Row const& row, train::Corpus const& corpus, TextSetting const& setting, double capacity,
+                std::uint64_t seed);
 
 } // namespace lab

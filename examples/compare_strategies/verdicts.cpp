@@ -37,7 +37,9 @@ MeasureInfo const& info_of(Measure m) {
   return all[std::size_t(m)];
 }
 
-std::size_t nevers(std::vector<double> const& values) { return std::size_t(std::count(values.begin(), values.end(), never)); }
+std::size_t nevers(std::vector<double> const& values) {
+  return std::size_t(std::count(values.begin(), values.end(), never));
+}
 
 } // namespace
 
@@ -59,18 +61,20 @@ std::vector<double> Results::values(std::string_view name, char const* key) cons
   for (json const& line : lines(name)) values.push_back(line.at(key).is_null() ? never : line.at(key).get<double>());
   return values;
 }
-std::pair<std::vector<double>, std::vector<double>> Results::paired(std::string_view a, char const* a_key, std::string_view b,
-                                                                    char const* b_key) const {
+std::pair<std::vector<double>, std::vector<double>> Results::paired(std::string_view a, char const* a_key,
+                                                                    std::string_view b, char const* b_key) const {
   std::pair<std::vector<double>, std::vector<double>> both;
   for (json const& one : lines(a))
     for (json const& other : lines(b))
-      if (one.at("seed") == other.at("seed")) both.first.push_back(one.at(a_key)), both.second.push_back(other.at(b_key));
+      if (one.at("seed") == other.at("seed"))
+        both.first.push_back(one.at(a_key)), both.second.push_back(other.at(b_key));
   return both;
 }
 double Results::mean(std::string_view name, char const* key) const { return train::spread_of(values(name, key)).mean; }
 
 std::string spread_text(char const* pattern, std::vector<double> const& values) {
-  if (std::size_t const n = nevers(values); n > 0) return n == values.size() ? "never" : "never in " + std::to_string(n) + " of " + std::to_string(values.size());
+  if (std::size_t const n = nevers(values); n > 0)
+    return n == values.size() ? "never" : "never in " + std::to_string(n) + " of " + std::to_string(values.size());
   auto const s = train::spread_of(values);
   std::string const deviation = format(pattern, s.deviation);
   return format(pattern, s.mean) + (s.deviation > 0 && std::stod(deviation) > 0 ? " ± " + deviation : "");
@@ -100,15 +104,19 @@ Verdict judged(Results const& results, Expected const& e) {
   seen += " (" + differences_text(m.pattern, a, b) + ")";
   std::vector<double> differences;
   for (std::size_t i = 0; i < n; ++i) differences.push_back(a[i] - b[i]);
-  double const mean = train::spread_of(differences).mean, noise = std::max(m.noise, m.relative_noise * train::spread_of(b).mean);
-  auto const sign = [&](double s) { return std::all_of(differences.begin(), differences.end(), [&](double d) { return s * d > 0; }); };
+  double const mean = train::spread_of(differences).mean,
+               noise = std::max(m.noise, m.relative_noise * train::spread_of(b).mean);
+  auto const sign = [&](double s) {
+    return std::all_of(differences.begin(), differences.end(), [&](double d) { return s * d > 0; });
+  };
   bool const higher = sign(1) && mean > noise, lower = sign(-1) && mean < -noise, level = std::abs(mean) <= noise;
   char const* const direction = higher ? "higher" : lower ? "lower" : level ? "level" : "the seeds disagree";
   if (e.expect == Expect::Nothing) return {seen, std::string("no claim; ") + direction, Outcome::NoClaim};
   bool const may_be_lower = e.expect == Expect::Lower || e.expect == Expect::NotHigher;
   bool const may_be_higher = e.expect == Expect::Higher || e.expect == Expect::NotLower;
   bool const may_be_level = e.expect != Expect::Lower && e.expect != Expect::Higher;
-  if ((lower && may_be_lower) || (higher && may_be_higher) || (level && may_be_level)) return {seen, "holds", Outcome::Holds};
+  if ((lower && may_be_lower) || (higher && may_be_higher) || (level && may_be_level))
+    return {seen, "holds", Outcome::Holds};
   if (higher || lower) return {seen, std::string("does not hold: ") + direction, Outcome::Fails};
   return {seen, std::string("does not show: ") + (level ? "less than noise" : direction), Outcome::Unclear};
 }

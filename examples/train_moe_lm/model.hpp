@@ -29,9 +29,9 @@ template <class Real> struct Activations {
   std::vector<Index> tags;         // [T] what the selection reads beside the logits
   std::vector<std::uint8_t> kept;  // [T, K] with a capacity: 1 where a pair has a slot
   std::vector<moebal::ExpertId> kept_ids;
-  Matrix<Real> d_slots, d_hidden;  // [slots, D], [slots, H]
-  Matrix<Real> d_weights;          // [T, K]
-  Matrix<Real> d_x;                // [T, input]
+  Matrix<Real> d_slots, d_hidden; // [slots, D], [slots, H]
+  Matrix<Real> d_weights;         // [T, K]
+  Matrix<Real> d_x;               // [T, input]
 };
 
 namespace detail {

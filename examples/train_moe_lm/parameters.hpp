@@ -53,7 +53,8 @@ template <class Real> struct Parameters {
 
 private:
   static MatrixMap<Real> router_of(ModelShape const& s, Real*& data) {
-    return s.router_weights() == s.experts * s.width ? take(data, s.width, s.experts) : take(data, 1, s.router_weights());
+    return s.router_weights() == s.experts * s.width ? take(data, s.width, s.experts)
+                                                     : take(data, 1, s.router_weights());
   }
   static MatrixMap<Real> take(Real*& data, Index rows, Index cols) {
     return MatrixMap<Real>(std::exchange(data, data + rows * cols), rows, cols);

@@ -91,7 +91,8 @@ inline bool compare(Options const& options, Corpus const& corpus, State& state) 
       std::optional<Midway> const midway = std::exchange(state.midway, std::nullopt);
       bool const mine = midway && done(midway->record);
       Record record =
-          Trainer(corpus, s, observer).run(contestant(*find_strategy(name), s.top_k), seed, mine ? midway : std::optional<Midway>{});
+          Trainer(corpus, s, observer)
+              .run(contestant(*find_strategy(name), s.top_k), seed, mine ? midway : std::optional<Midway>{});
       if (record.finished == Finished::No) return false; // state.midway holds it
       state.midway.reset();
       state.records.push_back(std::move(record));

@@ -36,9 +36,9 @@ struct Row {
   double choices = 0;                  // experts a token, over the validation text
   double balancer_share = 0;           // of the processor time of a step: balancer calls and statistics
 };
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Row, perplexity, perplexity_without_drops, perplexity_causal, max_vio_global, max_vio_batch,
-                                   max_vio_micro_batch, specialisation_bits, top_domain_share, dead_experts,
-                                   dropped_train, dropped, seconds_per_step, choices, balancer_share)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Row, perplexity, perplexity_without_drops, perplexity_causal, max_vio_global,
+                                   max_vio_batch, max_vio_micro_batch, specialisation_bits, top_domain_share,
+                                   dead_experts, dropped_train, dropped, seconds_per_step, choices, balancer_share)
 
 enum class Finished { No, Yes };
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// The strategies of the catalogue as recipes (../compare_strategies/recipe.hpp), with K and the gate chosen at run time.
+// The strategies of the catalogue as recipes (../compare_strategies/recipe.hpp), with K and the gate chosen at run
+// time.
 
 #include "../compare_strategies/method.hpp"
 #include "catalogue.hpp"
@@ -51,12 +52,14 @@ template <int K> std::unique_ptr<lab::Method> make_method(StrategyInfo const& in
   using namespace moebal;
   if (make.rate == 0) make.rate = info.gate == GateKind::Softmax ? 1e-2 : 3e-2;
   if (info.gate == GateKind::Softmax)
-    return make_method<K>(Softmax{.normalise = Normalise::OverChosen, .single_choice = SingleChoice::Raw}, info, make, comm);
+    return make_method<K>(Softmax{.normalise = Normalise::OverChosen, .single_choice = SingleChoice::Raw}, info, make,
+                          comm);
   return make_method<K>(Sigmoid{.normalise = Normalise::None}, info, make, comm);
 }
 
 /// The same for a K known at run time: 1, 2, 4 or 8.
-inline std::unique_ptr<lab::Method> make_method(StrategyInfo const& info, Index top_k, lab::Make const& make, lab::Comm comm) {
+inline std::unique_ptr<lab::Method> make_method(StrategyInfo const& info, Index top_k, lab::Make const& make,
+                                                lab::Comm comm) {
   switch (top_k) {
   case 1:
     return make_method<1>(info, make, comm);

@@ -207,9 +207,7 @@ private:
   }
 
   static moebal::MatrixView<float> view(Matrix<float>& m) { return moebal::as_matrix(m); }
-  static lab::Weights router_of(Parameters<float> const& p) {
-    return {p.router.data(), std::size_t(p.router.size())};
-  }
+  static lab::Weights router_of(Parameters<float> const& p) { return {p.router.data(), std::size_t(p.router.size())}; }
   /// For the noise of a micro-batch, if the logit map draws any.
   std::uint64_t draw(Comm const& comm, Index step, Index i) const {
     return moebal::random::bits(seed_, std::uint64_t((step * s_.ranks + comm.rank()) * s_.micro_batches + i));

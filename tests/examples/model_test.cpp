@@ -48,8 +48,8 @@ struct TinyModel {
     a.dispatch.group(std::as_const(a.routing).expert_ids(), zeros);
     double loss = predict(shape, p, a);
     for (Index e = 0; e < shape.experts; ++e)
-      loss +=
-          slopes[std::size_t(e)] * double(load.template get<moebal::stats::ScoreSums>()[e]) / moebal::stats::score_one<double>;
+      loss += slopes[std::size_t(e)] * double(load.template get<moebal::stats::ScoreSums>()[e]) /
+              moebal::stats::score_one<double>;
     if (gradient) {
       gradient->setZero(weights.size());
       Parameters<double> g(shape, gradient->data());
@@ -110,9 +110,7 @@ using moebal::Normalise;
 BOOST_AUTO_TEST_CASE(gradient_with_the_softmax_gate) {
   check_gradient(moebal::Softmax{.normalise = Normalise::OverChosen});
 }
-BOOST_AUTO_TEST_CASE(gradient_with_the_sigmoid_gate) {
-  check_gradient(moebal::Sigmoid{.normalise = Normalise::None});
-}
+BOOST_AUTO_TEST_CASE(gradient_with_the_sigmoid_gate) { check_gradient(moebal::Sigmoid{.normalise = Normalise::None}); }
 BOOST_AUTO_TEST_CASE(gradient_with_zero_computation_experts) {
   check_gradient(moebal::Softmax{}, {.ffn = 2, .zero = 1, .copy = 2});
 }

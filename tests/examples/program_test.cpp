@@ -175,7 +175,8 @@ BOOST_AUTO_TEST_CASE(a_state_of_another_model_is_refused) {
   Corpus const corpus(domains_of(s.text));
   Midway midway;
   midway.weights = {1, 2, 3};
-  BOOST_CHECK_THROW(Trainer(corpus, s, {}).run(contestant(*find_strategy("loss-global"), s.top_k), 4, midway), train::StateError);
+  BOOST_CHECK_THROW(Trainer(corpus, s, {}).run(contestant(*find_strategy("loss-global"), s.top_k), 4, midway),
+                    train::StateError);
 }
 
 BOOST_AUTO_TEST_CASE(paired_differences_pair_by_seed) {
