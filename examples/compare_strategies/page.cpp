@@ -181,14 +181,16 @@ std::string lab_page(json const& list) {
       "that fit the capacity, as a part of "
       "that of its own top-K.\nBytes: what a rank hands to collectives. Time: processor time of routing and balancing "
       "a token, the one of "
-      "`none_softmax` being 1; with 256 tokens a\nmicro-batch, statistics of a fixed size (1000 bins an expert) and "
+      "`none_softmax` being 1, roughly, as the machine had other work; with 256 tokens a\nmicro-batch, statistics of a "
+      "fixed size (1000 bins an expert) and "
       "calls weigh more than in a large "
       "model.\n\n" +
       table(results, balanced) +
       "\n## Claim by claim\n"
       "What the papers say, and what the runs above show. The verdicts are reckoned: a difference counts if it has the "
       "same sign for all seeds and "
-      "its\nmean is more than 0.05 of perplexity, a tenth of a max_vio, 0.02 bits, one dead expert; \"balances\" is a "
+      "its\nmean is more than 0.05 of perplexity, a tenth of a max_vio, 0.02 bits, one dead expert; \"as good\" is no "
+      "worse by that; \"balances\" is a "
       "max_vio of the "
       "validation text of at most 1. " +
       std::to_string(seeds) + " seeds are " + std::to_string(seeds) + " seeds. Of the comparisons " +
