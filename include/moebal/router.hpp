@@ -122,7 +122,7 @@ public:
     if (gradient.z_slopes.size() > 0) require_equal("z_slopes [S]", sequences, gradient.z_slopes.size());
     auto const rows = scratch<Real>(exec, x.cols());
     exec.for_rows(x.rows(), rows.bytes(), workspace,
-                  detail::BackwardRow<gate::rows_of_t<Gate>, Logit, Memory>{gate::rows_of(gate_), rows, x, options, expert_ids,
+                  detail::BackwardRow<int(top_k), gate::rows_of_t<Gate>, Logit, Memory>{gate::rows_of(gate_), rows, x, options, expert_ids,
                                                                             gradient, d_logits, sequences});
   }
 

@@ -5,6 +5,7 @@
 
 #include "reference/reference.hpp"
 
+#include <moebal/gate/pull_back.hpp>
 #include <moebal/gate/row.hpp>
 
 #include <vector>
@@ -34,10 +35,10 @@ reference::Row weights_gradient(Gate const& gate, reference::Row const& z, refer
                                 reference::Row const& d_weights) {
   std::vector<Real> const row(z.begin(), z.end()), d_w(d_weights.begin(), d_weights.end());
   std::vector<ExpertId> const experts(ids.begin(), ids.end());
-  std::vector<Real> scratch(2 * ids.size() + z.size(), Real(1e30)), d(z.size(), 0);
-  moebal::gate::rows_of(gate).weigh_backward(SerialLanes{}, moebal::LogitRow<Real>{row.data()}, Index(z.size()),
-                                             experts.data(), Index(ids.size()), Index(ids.size()), d_w.data(),
-                                             scratch.data(), d.data());
+  std::vector<Real> scratch(4 * ids.size() + z.size(), Real(1e30)), d(z.size(), 0);
+  moebal::gate::pull_weights(SerialLanes{}, moebal::gate::rows_of(gate), moebal::LogitRow<Real>{row.data()}, Index(z.size()),
+                             experts.data(), Index(ids.size()), Index(ids.size()), static_cast<Real const*>(d_w.data()),
+                             scratch.data(), d.data());
   return reference::Row(d.begin(), d.end());
 }
 
@@ -54,8 +55,8 @@ template <class Real = double, class Gate>
 reference::Row balance_gradient(Gate const& gate, reference::Row const& z, reference::Row const& slopes) {
   std::vector<Real> const row(z.begin(), z.end()), s(slopes.begin(), slopes.end());
   std::vector<Real> d(z.size(), 0);
-  moebal::gate::rows_of(gate).balance().backward(SerialLanes{}, moebal::LogitRow<Real>{row.data()}, Index(z.size()),
-                                                 s.data(), d.data());
+  moebal::gate::pull_back(SerialLanes{}, moebal::gate::rows_of(gate).balance(), moebal::LogitRow<Real>{row.data()},
+                          Index(z.size()), s.data(), d.data());
   return reference::Row(d.begin(), d.end());
 }
 

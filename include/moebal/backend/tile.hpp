@@ -136,6 +136,7 @@ template <class M> struct Tile {
   }
 
   static pack load(float const* p) { return to_pack(M::load(p)); }
+  static void store(float* p, pack x) { M::store(p, __builtin_bit_cast(F, x.v)); }
   /// One element of each row.
   static pack gather(float const* rows_of, Index stride, std::int32_t const (&column)[W]) {
     return to_pack(M::gather(rows_of, M::add(row_offsets(stride), M::load(column)), M::all()));

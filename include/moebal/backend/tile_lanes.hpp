@@ -14,12 +14,10 @@ struct TileLanes {
     for (Index k = 0; k < n; ++k) f(k);
   }
   template <class Real, class F> Real sum(Index n, F f) const {
-    Real partial[partial_sums];
-    for (Index k = 0; k < n; ++k) partial[k % partial_sums] = (k < partial_sums ? Real{} : partial[k % partial_sums]) + f(k);
-    Index const live = n < partial_sums ? n : partial_sums; // the other partial sums are +0, and adding them changes nothing
-    for (Index half = partial_sums / 2; half > 0; half /= 2)
-      for (Index j = 0; j < half && j + half < live; ++j) partial[j] = partial[j] + partial[j + half];
-    return live > 0 ? partial[0] : Real{};
+    return fold<Real>(n, [&](Index k, Real so_far) { return so_far + f(k); });
+  }
+  template <class Real, class F, class G> Real dot(Index n, F f, G g) const {
+    return fold<Real>(n, [&](Index k, Real so_far) { return math::fma(f(k), g(k), so_far); });
   }
   template <class Real, class F> Real max(Index n, F f, Real least) const {
     for (Index k = 0; k < n; ++k) {
@@ -27,6 +25,16 @@ struct TileLanes {
       least = math::Ops<Real>::select(value > least, value, least);
     }
     return least;
+  }
+
+private:
+  template <class Real, class Step> static Real fold(Index n, Step step) {
+    Real partial[partial_sums];
+    for (Index k = 0; k < n; ++k) partial[k % partial_sums] = step(k, k < partial_sums ? Real{} : partial[k % partial_sums]);
+    Index const live = n < partial_sums ? n : partial_sums; // the other partial sums are +0, and adding them changes nothing
+    for (Index half = partial_sums / 2; half > 0; half /= 2)
+      for (Index j = 0; j < half && j + half < live; ++j) partial[j] = partial[j] + partial[j + half];
+    return live > 0 ? partial[0] : Real{};
   }
 };
 

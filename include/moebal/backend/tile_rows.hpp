@@ -21,11 +21,11 @@ template <class Logit> struct TileLogits {
   template <class At> auto operator()(TileAt<At> e) const { return load(data + e.row * stride, e.at); }
   template <class At> auto operator()(BothAt<At> e) const { return Both{(*this)(e.low), (*this)(e.high)}; }
 };
-/// Memory [rows, E] for a number of every element: keep(e, u) for a gate's open().
+/// Memory for a number of every element of the rows, `stride` apart: keep(e, u) for a gate's open().
 struct TileMemory {
   float* data;
-  Index experts;
-  template <class At, class V> void operator()(TileAt<At> e, V u) const { store(data + e.row * experts, e.at, u); }
+  Index stride;
+  template <class At, class V> void operator()(TileAt<At> e, V u) const { store(data + e.row * stride, e.at, u); }
   template <class At, class V> void operator()(BothAt<At> e, Both<V> u) const {
     (*this)(e.low, u.low);
     (*this)(e.high, u.high);
@@ -49,6 +49,16 @@ template <class M> struct TileRows {
   template <class, class F> Real sum(Index n, F f) const {
     return fold<partial_sums / W>(
         n, Real(), [&f](auto e, auto so_far) { return so_far + f(e); }, [](auto a, auto b) { return a + b; });
+  }
+  /// f(e) is the same in every row: e is a place in a row.
+  template <class, class F, class G> Real dot(Index n, F f, G g) const {
+    return fold<partial_sums / W>(
+        n, Real(),
+        [&](auto e, auto so_far) {
+          auto const common = f(e.low.at);
+          return math::fma(Two{common, common}, g(e), so_far);
+        },
+        [](auto a, auto b) { return a + b; });
   }
   template <class, class F> Real max(Index n, F f, Real least) const {
     return fold<1>(

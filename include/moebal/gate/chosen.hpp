@@ -46,21 +46,23 @@ MOEBAL_FN void weigh(Lanes lanes, WeightRule<Real> rule, Real const* score, Inde
 template <class Real, class Lanes>
 MOEBAL_FN void weigh_backward(Lanes lanes, WeightRule<Real> rule, Real const* score, Index count, Real const* d_weight,
                               Real* d_score) {
-  Real divisor = 1, pulled = 0;
+  using O = math::Ops<Real>;
+  Real const zero = math::splat<Real>(0), one = math::splat<Real>(1);
+  Real divisor = one, pulled = zero;
   if (rule.normalise) {
     Real const sum = lanes.template sum<Real>(count, [=](auto k) { return load(score, k); });
+    Real const dot = lanes.template dot<Real>(
+        count, [=](auto k) { return load(d_weight, k); }, [=](auto k) { return load(score, k); });
     divisor = denominator(rule, sum);
-    bool const clamped = rule.epsilon_rule == EpsilonRule::AtLeast && sum < rule.epsilon;
-    if (divisor != 0 && !clamped)
-      pulled = lanes.template dot<Real>(
-                   count, [=](auto k) { return load(d_weight, k); }, [=](auto k) { return load(score, k); }) /
-               divisor;
+    auto const live = divisor != zero; // every score is zero otherwise
+    divisor = O::select(live, divisor, one);
+    pulled = O::select(live, dot / divisor, zero);
+    if (rule.epsilon_rule == EpsilonRule::AtLeast) pulled = O::select(sum < rule.epsilon, zero, pulled); // the divisor stands still
   }
-  if (divisor == 0) divisor = Real(1);
   lanes.each(count, [=](auto k) {
     using V = decltype(load(score, k));
-    V const centred = load(d_weight, k) - math::splat<V>(pulled);
-    store(d_score, k, math::mul<V>(centred / math::splat<V>(divisor), math::splat<V>(rule.scale)));
+    V const centred = load(d_weight, k) - math::spread<V>(pulled);
+    store(d_score, k, math::mul<V>(centred / math::spread<V>(divisor), math::spread<V>(rule.scale)));
   });
 }
 

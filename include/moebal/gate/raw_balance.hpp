@@ -25,16 +25,10 @@ template <class Gate> struct RawScores {
     V const s = gate.score(z), limit = math::splat<V>(math::real_of<V>(most));
     return math::Ops<V>::select(s > limit, limit, s);
   }
-  /// d_logits_e += phi'(z_e) * slope_e.
-  template <class Real, class Lanes, class X>
-  MOEBAL_FN void backward(Lanes lanes, X x, Index experts, Real const* slopes, Real* d_logits) const {
-    auto const g = gate;
-    lanes.each(experts, [=](auto e) {
-      auto const z = x(e);
-      using V = decltype(x(e));
-      V const so_far = load(static_cast<Real const*>(d_logits), e);
-      store(d_logits, e, math::fma<V>(g.slope(z, g.score(z)), load(slopes, e), so_far));
-    });
+  static constexpr bool normalised = false;
+  /// phi'(z_e) * slope_e.
+  template <class Real, class V> MOEBAL_FN V pull(Row<Real>, V z, V, V slope) const {
+    return math::mul<V>(gate.slope(z, gate.score(z)), slope);
   }
 };
 
@@ -58,10 +52,9 @@ template <elementwise_gate Gate> struct RawBalance {
   MOEBAL_FN void weigh(Lanes lanes, Row<Real> row, Real const* z, Index count, Index top_k, Real* weights) const {
     gate::ElementwiseRow<Gate>{gate}.weigh(lanes, row, z, count, top_k, weights);
   }
-  template <class Real, class Lanes, class X>
-  MOEBAL_FN void weigh_backward(Lanes lanes, X x, Index experts, ExpertId const* ids, Index count, Index top_k,
-                                Real const* d_weight, Real* scratch, Real* d_logits) const {
-    gate::ElementwiseRow<Gate>{gate}.weigh_backward(lanes, x, experts, ids, count, top_k, d_weight, scratch, d_logits);
+  template <class Real, class Lanes>
+  MOEBAL_FN void weigh_pull(Lanes lanes, Real const* z, Index count, Index top_k, Real const* d_weight, Real* factor, Real* value) const {
+    gate::ElementwiseRow<Gate>{gate}.weigh_pull(lanes, z, count, top_k, d_weight, factor, value);
   }
 };
 template <class Gate> RawBalance(Gate) -> RawBalance<Gate>;

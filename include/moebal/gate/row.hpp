@@ -8,11 +8,13 @@
 //   open(lanes, x, E)             what a score needs to know of the whole row
 //   score(row, z)                 the score of a logit; increasing in z, so that without a bias experts rank by logit
 //   weigh(lanes, row, z, count, K, weights)   weights of the `count` <= K chosen logits z
-//   weigh_backward(lanes, x, E, ids, count, K, ...)   adds d loss / d logits of the weights
+//   weigh_pull(lanes, z, count, K, d_weight, factor, value)   d loss / d z_k of the weights is factor[k] * value[k], where they read
+//                                 no more than the chosen logits
+//   weigh_backward(lanes, x, E, ids, count, K, ...)   adds d loss / d logits of weights that read the whole row
 //   balance()                     the normalised scores q that statistics sum: open(lanes, x, E, keep), which shows keep(e, u) what each
 //                                 element has before it is divided by the row's sum; share(row, u), the q that becomes of it;
-//                                 score(row, z); and backward(lanes, x, E, slopes, d_logits), which adds d/d logits of
-//                                 sum_e slope_e q_e
+//                                 score(row, z); whether it is `normalised`, divided by a sum over the row; and pull(row, z, u,
+//                                 centred slope) for the way back (gate/pull_back.hpp)
 // Where open reads numbers of the row beside elements through number_at (core/lanes.hpp) it serves several rows at once, which
 // opens_tiles = true says.
 
@@ -66,20 +68,10 @@ template <class Gate> struct ElementwiseBalance {
   template <class Real, class V> MOEBAL_FN V score(Row<Real> row, V z) const {
     return share(row, gate.score(z));
   }
-  /// d_logits_e += phi'(z_e) / sum * (slope_e - sum_i slope_i q_i).
-  template <class Real, class Lanes, class X>
-  MOEBAL_FN void backward(Lanes lanes, X x, Index experts, Real const* slopes, Real* d_logits) const {
-    auto const self = *this;
-    auto const row = open<Real>(lanes, x, experts);
-    Real const pulled = lanes.template dot<Real>(
-        experts, [=](auto e) { return load(slopes, e); }, [=](auto e) { return self.score(row, x(e)); });
-    lanes.each(experts, [=](auto e) {
-      auto const z = x(e);
-      using V = decltype(x(e));
-      V const centred = math::mul<V>(load(slopes, e) - math::splat<V>(pulled), math::splat<V>(row.inverse_sum));
-      V const so_far = load(static_cast<Real const*>(d_logits), e);
-      store(d_logits, e, math::fma<V>(self.gate.slope(z, self.gate.score(z)), centred, so_far));
-    });
+  static constexpr bool normalised = true;
+  /// phi'(z_e) / sum * (slope_e - sum_i slope_i q_i).
+  template <class Real, class V> MOEBAL_FN V pull(Row<Real> row, V z, V kept, V centred) const {
+    return math::mul<V>(gate.slope(z, kept), share(row, centred));
   }
 };
 
@@ -111,19 +103,13 @@ template <class Gate> struct ElementwiseRow {
     gate::weigh(lanes, weight_rule<Real>(gate, top_k), static_cast<Real const*>(weights), count, weights);
   }
 
-  /// d_logits[ids[k]] += phi'(z_k) * d score_k.  scratch: [2 K]
-  template <class Real, class Lanes, class X>
-  MOEBAL_FN void weigh_backward(Lanes lanes, X x, Index, ExpertId const* ids, Index count, Index top_k,
-                                Real const* d_weight, Real* scratch, Real* d_logits) const {
+  /// phi'(z_k) * d score_k.
+  template <class Real, class Lanes>
+  MOEBAL_FN void weigh_pull(Lanes lanes, Real const* z, Index count, Index top_k, Real const* d_weight, Real* factor, Real* value) const {
     auto const g = gate;
-    Real* const score = scratch;
-    Real* const d_score = scratch + top_k;
-    lanes.each_one(count, [=](Index k) { score[k] = g.score(x(Index(ids[k]))); });
-    gate::weigh_backward(lanes, weight_rule<Real>(gate, top_k), static_cast<Real const*>(score), count, d_weight, d_score);
-    lanes.each_one(count, [=](Index k) {
-      Real const z = x(Index(ids[k]));
-      d_logits[ids[k]] = math::fma(g.slope(z, score[k]), d_score[k], d_logits[ids[k]]);
-    });
+    lanes.each(count, [=](auto k) { store(factor, k, g.score(load(z, k))); });
+    gate::weigh_backward(lanes, weight_rule<Real>(gate, top_k), static_cast<Real const*>(factor), count, d_weight, value);
+    lanes.each(count, [=](auto k) { store(factor, k, g.slope(load(z, k), load(static_cast<Real const*>(factor), k))); });
   }
 };
 

@@ -16,9 +16,9 @@ struct SoftmaxBalance {
   }
   template <class Real, class V> MOEBAL_FN V share(SoftmaxRow<Real> row, V kept) const { return row.share(kept); }
   template <class Real, class V> MOEBAL_FN V score(SoftmaxRow<Real> row, V z) const { return row(z); }
-  template <class Real, class Lanes, class X>
-  MOEBAL_FN void backward(Lanes lanes, X x, Index experts, Real const* slopes, Real* d_logits) const {
-    softmax_backward(lanes, open_softmax<Real>(lanes, x, experts), x, experts, [=](auto e) { return load(slopes, e); }, d_logits);
+  static constexpr bool normalised = true;
+  template <class Real, class V> MOEBAL_FN V pull(SoftmaxRow<Real> row, V, V kept, V centred) const {
+    return math::mul<V>(row.share(kept), centred);
   }
 };
 
@@ -32,19 +32,18 @@ MOEBAL_FN void weigh_over_chosen(Lanes lanes, Real const* z, Index count, Real s
   });
 }
 
-/// Its derivative: d_logits[ids[k]] += scale * g_k (v_k - sum_i v_i g_i). scratch: [2 count]
-template <class Real, class Lanes, class X>
-MOEBAL_FN void weigh_over_chosen_backward(Lanes lanes, X x, ExpertId const* ids, Index count, Real const* d_weight, Real scale,
-                                          Real* scratch, Real* d_logits) {
-  Real* const z = scratch;
-  Real* const d_z = scratch + count;
-  lanes.each_one(count, [=](Index k) {
-    z[k] = x(Index(ids[k]));
-    d_z[k] = 0;
-  });
+/// Its derivative with respect to z is factor * value: scale * g_k (v_k - sum_i v_i g_i).
+template <class Real, class Lanes>
+MOEBAL_FN void pull_over_chosen(Lanes lanes, Real const* z, Index count, Real scale, Real const* d_weight, Real* factor, Real* value) {
   auto const chosen = LogitRow<Real>{z};
-  softmax_backward(lanes, open_softmax<Real>(lanes, chosen, count), chosen, count, [=](auto k) { return load(d_weight, k); }, d_z);
-  lanes.each_one(count, [=](Index k) { d_logits[ids[k]] = math::fma(scale, d_z[k], d_logits[ids[k]]); });
+  auto const row = open_softmax<Real>(lanes, chosen, count);
+  Real const pulled = lanes.template dot<Real>(
+      count, [=](auto k) { return load(d_weight, k); }, [=](auto k) { return row(chosen(k)); });
+  lanes.each(count, [=](auto k) {
+    using V = decltype(chosen(k));
+    store(factor, k, math::spread<V>(scale));
+    store(value, k, math::mul<V>(row(chosen(k)), load(d_weight, k) - math::spread<V>(pulled)));
+  });
 }
 
 } // namespace gate
@@ -79,12 +78,14 @@ struct Softmax {
     gate::weigh(lanes, gate::weight_rule<Real>(*this, top_k), static_cast<Real const*>(weights), count, weights);
   }
 
+  template <class Real, class Lanes>
+  MOEBAL_FN void weigh_pull(Lanes lanes, Real const* z, Index count, Index, Real const* d_weight, Real* factor, Real* value) const {
+    gate::pull_over_chosen(lanes, z, count, math::splat<Real>(scale), d_weight, factor, value);
+  }
   /// scratch: [2 K + E]
   template <class Real, class Lanes, class X>
   MOEBAL_FN void weigh_backward(Lanes lanes, X x, Index experts, ExpertId const* ids, Index count, Index top_k,
                                 Real const* d_weight, Real* scratch, Real* d_logits) const {
-    if (over_chosen(top_k))
-      return gate::weigh_over_chosen_backward(lanes, x, ids, count, d_weight, Real(scale), scratch, d_logits);
     Real* const p = scratch;
     Real* const d_p = scratch + top_k;
     Real* const dense = scratch + 2 * top_k;
@@ -117,10 +118,9 @@ struct SoftmaxOverChosen {
   MOEBAL_FN void weigh(Lanes lanes, Row<Real>, Real const* z, Index count, Index, Real* weights) const {
     gate::weigh_over_chosen(lanes, z, count, math::splat<Real>(scale), weights);
   }
-  template <class Real, class Lanes, class X>
-  MOEBAL_FN void weigh_backward(Lanes lanes, X x, Index, ExpertId const* ids, Index count, Index, Real const* d_weight,
-                                Real* scratch, Real* d_logits) const {
-    gate::weigh_over_chosen_backward(lanes, x, ids, count, d_weight, Real(scale), scratch, d_logits);
+  template <class Real, class Lanes>
+  MOEBAL_FN void weigh_pull(Lanes lanes, Real const* z, Index count, Index, Real const* d_weight, Real* factor, Real* value) const {
+    gate::pull_over_chosen(lanes, z, count, math::splat<Real>(scale), d_weight, factor, value);
   }
 };
 

@@ -3,6 +3,7 @@
 
 // One row through a gate by plain lanes, and the laws of its gradients: central differences in double.
 
+#include "../gate/pull_back.hpp"
 #include "../gate/row.hpp"
 #include "differences.hpp"
 
@@ -33,17 +34,17 @@ public:
   /// d sum_k pulls_k weight_k / d logits [E]: what is added to the ones that stood there.
   std::vector<Real> weights_gradient(std::vector<Index> const& ids, std::vector<Real> const& pulls) const {
     std::vector<ExpertId> const chosen(ids.begin(), ids.end());
-    std::vector<Real> scratch(2 * ids.size() + logits_.size(), Real(1e30)), d(logits_.size(), Real(1));
+    std::vector<Real> scratch(4 * ids.size() + logits_.size(), Real(1e30)), d(logits_.size(), Real(1));
     Index const top_k = Index(ids.size());
-    gate_.weigh_backward(SerialLanes{}, x(), experts(), chosen.data(), top_k, top_k, pulls.data(), scratch.data(),
-                         d.data());
+    gate::pull_weights(SerialLanes{}, gate_, x(), experts(), chosen.data(), top_k, top_k, static_cast<Real const*>(pulls.data()),
+                       scratch.data(), d.data());
     return minus_one(std::move(d));
   }
-  /// d sum_e slopes_e q_e / d logits [E], likewise.
+  /// d sum_e slopes_e q_e / d logits [E].
   std::vector<Real> balance_gradient(std::vector<Real> const& slopes) const {
-    std::vector<Real> d(logits_.size(), Real(1));
-    gate_.balance().backward(SerialLanes{}, x(), experts(), slopes.data(), d.data());
-    return minus_one(std::move(d));
+    std::vector<Real> d(logits_.size(), Real(1e30));
+    gate::pull_back(SerialLanes{}, gate_.balance(), x(), experts(), static_cast<Real const*>(slopes.data()), d.data());
+    return d;
   }
 
 private:
@@ -75,7 +76,7 @@ inline std::vector<double> pulls_of(Index n) { return matrix_of<double>(Numbers:
 
 } // namespace detail
 
-/// weigh_backward adds the derivative of the weights.
+/// gate::pull_weights adds the derivative of the weights.
 template <int K, class Gate> void gradient_of_weights(Gate const& gate, Shapes const& shapes, Findings& findings) {
   for (Index const experts : shapes.experts) {
     if (experts < K) continue;
@@ -90,7 +91,7 @@ template <int K, class Gate> void gradient_of_weights(Gate const& gate, Shapes c
   }
 }
 
-/// balance().backward adds the derivative of the scores that statistics sum.
+/// gate::pull_back gives the derivative of the scores that statistics sum.
 template <class Gate> void gradient_of_balance_scores(Gate const& gate, Shapes const& shapes, Findings& findings) {
   for (Index const experts : shapes.experts) {
     auto const z = matrix_of<double>(Numbers::Bell, 1, experts, 4).values;
