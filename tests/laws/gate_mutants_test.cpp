@@ -66,12 +66,12 @@ struct FirstExpertWins : Softmax {
     return row;
   }
 };
-struct Overwrites : Softmax {
-  template <class Real, class Lanes, class X>
-  MOEBAL_FN void weigh_backward(Lanes lanes, X x, Index experts, ExpertId const* ids, Index count, Index top_k,
-                                Real const* d_weight, Real* scratch, Real* d_logits) const {
-    for (Index e = 0; e < experts; ++e) d_logits[e] = 0;
-    Softmax::weigh_backward(lanes, x, experts, ids, count, top_k, d_weight, scratch, d_logits);
+struct ChosenAlone : Softmax { // raw weights read the whole row, their gradient does not
+  using Softmax::weigh_pull;
+  template <class Real, class Lanes>
+  MOEBAL_FN void weigh_pull(Lanes lanes, gate::SoftmaxRow<Real>, Real const* z, Index count, Index top_k, Real const* d_weight,
+                            Real* factor, Real* value) const {
+    Softmax::weigh_pull(lanes, z, count, top_k, d_weight, factor, value);
   }
 };
 struct Thousands : gate::SoftmaxBalance {
@@ -107,8 +107,8 @@ BOOST_AUTO_TEST_CASE(packs_of_lanes) {
 BOOST_AUTO_TEST_CASE(row_by_row) {
   expect_caught("UnreadRow", "weights_read_row says whether weights need the whole row", laws::check_gate(UnreadRow{}));
   expect_caught("FirstExpertWins", "experts renamed, the same answer renamed", laws::check_gate(FirstExpertWins{}));
-  expect_caught("Overwrites", "the gradient of the weights is that of central differences",
-                laws::check_gate(Overwrites{}));
+  expect_caught("ChosenAlone", "the gradient of the weights is that of central differences",
+                laws::check_gate(ChosenAlone{}));
   expect_caught("NoRoom", "balance scores lie in [0, 1024]", laws::check_gate(NoRoom{}));
 }
 

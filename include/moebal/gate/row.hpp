@@ -10,7 +10,8 @@
 //   weigh(lanes, row, z, count, K, weights)   weights of the `count` <= K chosen logits z
 //   weigh_pull(lanes, z, count, K, d_weight, factor, value)   d loss / d z_k of the weights is factor[k] * value[k], where they read
 //                                 no more than the chosen logits
-//   weigh_backward(lanes, x, E, ids, count, K, ...)   adds d loss / d logits of weights that read the whole row
+//   weigh_pull(lanes, row, z, count, K, d_weight, factor, value)   the same for weights that read the whole row, each a function of its
+//                                 own normalised score: factor is that score
 //   balance()                     the normalised scores q that statistics sum: open(lanes, x, E, keep), which shows keep(e, u) what each
 //                                 element has before it is divided by the row's sum; share(row, u), the q that becomes of it;
 //                                 score(row, z); whether it is `normalised`, divided by a sum over the row; and pull(row, z, u,

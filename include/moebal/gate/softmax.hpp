@@ -82,19 +82,13 @@ struct Softmax {
   MOEBAL_FN void weigh_pull(Lanes lanes, Real const* z, Index count, Index, Real const* d_weight, Real* factor, Real* value) const {
     gate::pull_over_chosen(lanes, z, count, math::splat<Real>(scale), d_weight, factor, value);
   }
-  /// scratch: [2 K + E]
-  template <class Real, class Lanes, class X>
-  MOEBAL_FN void weigh_backward(Lanes lanes, X x, Index experts, ExpertId const* ids, Index count, Index top_k,
-                                Real const* d_weight, Real* scratch, Real* d_logits) const {
-    Real* const p = scratch;
-    Real* const d_p = scratch + top_k;
-    Real* const dense = scratch + 2 * top_k;
-    auto const row = gate::open_softmax<Real>(lanes, x, experts);
-    lanes.each_one(count, [=](Index k) { p[k] = row(Real(x(Index(ids[k])))); });
-    gate::weigh_backward(lanes, gate::weight_rule<Real>(*this, top_k), static_cast<Real const*>(p), count, d_weight, d_p);
-    lanes.each_one(experts, [=](Index e) { dense[e] = 0; });
-    lanes.each_one(count, [=](Index k) { dense[ids[k]] = d_p[k]; });
-    gate::softmax_backward(lanes, row, x, experts, [=](auto e) { return load(static_cast<Real const*>(dense), e); }, d_logits);
+  /// The same where the weights read the row, which open() opened: then factor is the probability q of balance(), and sum_k factor_k
+  /// value_k shifts every other derivative (gate/pull_back.hpp).
+  template <class Real, class Lanes>
+  MOEBAL_FN void weigh_pull(Lanes lanes, gate::SoftmaxRow<Real> row, Real const* z, Index count, Index top_k, Real const* d_weight,
+                            Real* factor, Real* value) const {
+    lanes.each(count, [=](auto k) { store(factor, k, row(load(z, k))); });
+    gate::weigh_backward(lanes, gate::weight_rule<Real>(*this, top_k), static_cast<Real const*>(factor), count, d_weight, value);
   }
 
 private:

@@ -31,21 +31,12 @@ public:
     for (Real const z : logits_) out.push_back(balance.score(row, z));
     return out;
   }
-  /// d sum_k pulls_k weight_k / d logits [E]: what is added to the ones that stood there.
+  /// d sum_k pulls_k weight_k / d logits [E].
   std::vector<Real> weights_gradient(std::vector<Index> const& ids, std::vector<Real> const& pulls) const {
-    std::vector<ExpertId> const chosen(ids.begin(), ids.end());
-    std::vector<Real> scratch(4 * ids.size() + logits_.size(), Real(1e30)), d(logits_.size(), Real(1));
-    Index const top_k = Index(ids.size());
-    gate::pull_weights(SerialLanes{}, gate_, x(), experts(), chosen.data(), top_k, top_k, static_cast<Real const*>(pulls.data()),
-                       scratch.data(), d.data());
-    return minus_one(std::move(d));
+    return gradient(ids, pulls.data(), nullptr);
   }
   /// d sum_e slopes_e q_e / d logits [E].
-  std::vector<Real> balance_gradient(std::vector<Real> const& slopes) const {
-    std::vector<Real> d(logits_.size(), Real(1e30));
-    gate::pull_back(SerialLanes{}, gate_.balance(), x(), experts(), static_cast<Real const*>(slopes.data()), d.data());
-    return d;
-  }
+  std::vector<Real> balance_gradient(std::vector<Real> const& slopes) const { return gradient({}, nullptr, slopes.data()); }
 
 private:
   using Row = decltype(std::declval<gate::rows_of_t<Gate> const&>().template open<Real>(SerialLanes{}, LogitRow<Real>{},
@@ -57,8 +48,11 @@ private:
     gate_.weigh(SerialLanes{}, row, static_cast<Real const*>(z.data()), Index(z.size()), Index(z.size()), out.data());
     return out;
   }
-  static std::vector<Real> minus_one(std::vector<Real> d) {
-    for (Real& x : d) x -= 1;
+  std::vector<Real> gradient(std::vector<Index> const& ids, Real const* pulls, Real const* slopes) const {
+    std::vector<ExpertId> const chosen(ids.begin(), ids.end());
+    std::vector<Real> scratch(3 * ids.size(), Real(1e30)), d(logits_.size(), Real(1e30));
+    Index const top_k = Index(ids.size());
+    gate::pull_row(SerialLanes{}, gate_, x(), experts(), slopes, chosen.data(), top_k, top_k, pulls, scratch.data(), d.data());
     return d;
   }
   LogitRow<Real> x() const { return {logits_.data()}; }
@@ -76,7 +70,7 @@ inline std::vector<double> pulls_of(Index n) { return matrix_of<double>(Numbers:
 
 } // namespace detail
 
-/// gate::pull_weights adds the derivative of the weights.
+/// gate::pull_row gives the derivative of the weights,
 template <int K, class Gate> void gradient_of_weights(Gate const& gate, Shapes const& shapes, Findings& findings) {
   for (Index const experts : shapes.experts) {
     if (experts < K) continue;
@@ -91,7 +85,7 @@ template <int K, class Gate> void gradient_of_weights(Gate const& gate, Shapes c
   }
 }
 
-/// gate::pull_back gives the derivative of the scores that statistics sum.
+/// and of the scores that statistics sum.
 template <class Gate> void gradient_of_balance_scores(Gate const& gate, Shapes const& shapes, Findings& findings) {
   for (Index const experts : shapes.experts) {
     auto const z = matrix_of<double>(Numbers::Bell, 1, experts, 4).values;

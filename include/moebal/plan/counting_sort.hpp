@@ -36,9 +36,10 @@ template <class Bin> struct CountChunk {
   MOEBAL_FN void operator()(Index c) const {
     Index* const row = table + c * bins;
     for (Index b = 0; b < bins; ++b) row[b] = 0;
+    Bin const bin_of = bin; // a copy that no store can reach: its members stay in registers
     Index const end = cut.first(c + 1);
     for (Index i = cut.first(c); i < end; ++i) {
-      Index const b = bin(i);
+      Index const b = bin_of(i);
       if (b >= 0) ++row[b];
     }
   }
@@ -83,15 +84,18 @@ template <class Bin, class Put> struct PlaceChunk {
   Index const* offsets;
   MOEBAL_FN void operator()(Index c) const {
     Index* const row = table + c * bins;
-    Index const end = cut.first(c + 1);
+    Bin const bin_of = bin; // as in CountChunk
+    Put const put_at = put;
+    Index const most = limit, end = cut.first(c + 1);
+    Index const* const first = offsets;
     for (Index i = cut.first(c); i < end; ++i) {
-      Index const b = bin(i);
+      Index const b = bin_of(i);
       Index position = no_slot;
       if (b >= 0) {
         Index const rank = row[b]++;
-        if (rank < limit) position = offsets[b] + rank;
+        if (rank < most) position = first[b] + rank;
       }
-      put(i, position);
+      put_at(i, position);
     }
   }
 };

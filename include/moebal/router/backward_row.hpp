@@ -36,56 +36,60 @@ template <int top_k, class Gate, class Logit, class Memory> struct BackwardRow {
   Index sequences;
 
   template <class Lanes> MOEBAL_FN void operator()(Lanes lanes, std::byte* memory, Index, Index t) const {
-    bool const padded = !options.padding.empty() && options.padding[t] != 0;
-    Index const experts = logits.cols();
+    Index const experts = logits.cols(), sequence = sequence_at(t);
     real* const d = d_logits.row(t);
-    if (padded || gradient.slopes.cols() == 0)
+    if (!options.padding.empty() && options.padding[t] != 0) {
       lanes.each_one(experts, [=](Index e) { d[e] = 0; });
-    else
-      gate::pull_back(lanes, gate.balance(), LogitRow<Logit>{logits.row(t)}, experts, gradient.slopes.row(sequence_at(t)), d);
-    if (!padded) add_rest(lanes, memory, t);
+      return;
+    }
+    auto const x = LogitRow<Logit>{logits.row(t)};
+    ExpertId const* const ids = expert_ids.row(t);
+    bool const weights = gradient.d_weights.cols() > 0 || gradient.weight_slopes.cols() > 0;
+    Index count = weights ? top_k : 0;
+    while (count > 0 && ids[count - 1] < 0) --count;
+    gate::pull_row(lanes, gate, x, experts, gradient.slopes.cols() > 0 ? gradient.slopes.row(sequence) : nullptr, ids, count, Index(top_k),
+                   weights ? pull(lanes, memory, t, sequence, count) : nullptr, scratch.reals(memory), d);
+    if (gradient.z_slopes.size() > 0) gate::z_backward(lanes, x, experts, gradient.z_slopes[sequence], d);
   }
 
-  /// Tile::rows rows from `first` on, with the same bits.
+  /// Tile::rows rows from `first` on, with the same bits; rows with a choice fewer, padding or a z-loss one after the other.
   template <class Tile>
     requires(std::same_as<real, float> && top_k <= Tile::most_k && Balance::opens_tiles)
   void tile(Tile, std::byte* memory, Index worker, Index first) const {
-    typename Tile::lanes const lanes;
     Index const last = first + Tile::rows - 1;
-    bool whole = gradient.slopes.cols() > 0 && sequence_at(first) == sequence_at(last);
-    for (Index t = first; t <= last; ++t) whole &= options.padding.empty() || options.padding[t] == 0;
-    if (!whole) {
-      for (Index t = first; t <= last; ++t) (*this)(lanes, memory, worker, t);
+    bool const weights = gradient.d_weights.cols() > 0, balances = gradient.slopes.cols() > 0;
+    bool const reads_row = weights && gate.weights_read_row(top_k);
+    bool together = (balances || reads_row) && gradient.weight_slopes.cols() == 0 && gradient.z_slopes.size() == 0 &&
+                    sequence_at(first) == sequence_at(last);
+    for (Index t = first; t <= last && together; ++t)
+      together = (options.padding.empty() || options.padding[t] == 0) && (!weights || expert_ids(t, top_k - 1) >= 0);
+    if (!together) {
+      for (Index t = first; t <= last; ++t) (*this)(typename Tile::lanes{}, memory, worker, t);
       return;
     }
-    pull_back_tile(Tile{}, gate.balance(), logits, first, gradient.slopes.row(sequence_at(first)), d_logits);
-    bool weights = gradient.d_weights.cols() > 0 && gradient.weight_slopes.cols() == 0 && gradient.z_slopes.size() == 0 &&
-                   !gate.weights_read_row(top_k);
-    for (Index t = first; t <= last; ++t) weights &= expert_ids(t, top_k - 1) >= 0;
-    if (weights) {
-      pull_weights_tile<top_k>(Tile{}, gate, logits, expert_ids, first, gradient.d_weights, d_logits);
-    } else {
-      for (Index t = first; t <= last; ++t) add_rest(lanes, memory, t);
-    }
+    using Pack = typename Tile::pack;
+    typename Tile::row_lanes const lanes;
+    PulledChoices<top_k, Tile> c;
+    if (weights) c.read(logits, expert_ids, gradient.d_weights, first);
+    Pack const* const z = c.z;
+    Pack const* const d_weight = c.d_weight;
+    pull_back_tile(Tile{}, gate.balance(), logits, first, balances ? gradient.slopes.row(sequence_at(first)) : nullptr, d_logits,
+                   [&](auto row) {
+                     if constexpr (requires { gate.weigh_pull(lanes, row, z, top_k, top_k, d_weight, c.factor, c.value); })
+                       if (reads_row) {
+                         gate.weigh_pull(lanes, row, z, top_k, top_k, d_weight, c.factor, c.value);
+                         return lanes.template dot<Pack>(
+                             top_k, [&](Index k) { return c.factor[k]; }, [&](Index k) { return c.value[k]; });
+                       }
+                     return Pack();
+                   });
+    if (weights && !reads_row) gate.weigh_pull(lanes, z, top_k, top_k, d_weight, c.factor, c.value);
+    if (weights) c.add_to(d_logits, expert_ids, first);
   }
 
 private:
   MOEBAL_FN Index sequence_at(Index t) const { return sequences == 1 ? 0 : sequence_of(options.segments.data(), sequences, t); }
 
-  /// Adds what comes through the weights and the logsumexp of row t.
-  template <class Lanes> MOEBAL_FN void add_rest(Lanes lanes, std::byte* memory, Index t) const {
-    Index const experts = logits.cols(), sequence = sequence_at(t);
-    real* const d = d_logits.row(t);
-    auto const x = LogitRow<Logit>{logits.row(t)};
-    if (gradient.d_weights.cols() > 0 || gradient.weight_slopes.cols() > 0) {
-      ExpertId const* const ids = expert_ids.row(t);
-      Index count = top_k;
-      while (count > 0 && ids[count - 1] < 0) --count;
-      gate::pull_weights(lanes, gate, x, experts, ids, count, top_k, pull(lanes, memory, t, sequence, count),
-                         scratch.reals(memory), d);
-    }
-    if (gradient.z_slopes.size() > 0) gate::z_backward(lanes, x, experts, gradient.z_slopes[sequence], d);
-  }
   /// d loss / d weights [count] of row t: what the model says, and what rules of the weights add.
   template <class Lanes>
   MOEBAL_FN real const* pull(Lanes lanes, std::byte* memory, Index t, Index sequence, Index count) const {
