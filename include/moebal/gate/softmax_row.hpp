@@ -39,14 +39,4 @@ MOEBAL_FN SoftmaxRow<Real> open_softmax(Lanes lanes, X x, Index n, Keep keep = {
   return {max, sum, math::splat<Real>(1) / sum};
 }
 
-/// d_logits_e += p_e (g_e - sum_i g_i p_i), the pull-back of g through a softmax.
-template <class Real, class Lanes, class X, class G>
-MOEBAL_FN void softmax_backward(Lanes lanes, SoftmaxRow<Real> row, X x, Index n, G g, Real* d_logits) {
-  Real const pulled = lanes.template dot<Real>(n, g, [=](auto e) { return row(x(e)); });
-  lanes.each(n, [=](auto e) {
-    using V = decltype(x(e));
-    store(d_logits, e, math::fma<V>(row(x(e)), g(e) - math::splat<V>(pulled), load(static_cast<Real const*>(d_logits), e)));
-  });
-}
-
 } // namespace moebal::gate

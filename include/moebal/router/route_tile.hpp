@@ -179,7 +179,9 @@ private:
         write_keys(opened, keys, [](auto const& gate, auto row, auto z) { return gate.rough_score(row, z); });
         auto const exact_key = [&](std::int32_t const (&index)[Tile::rows]) { return body_.gate.score(opened, logits_at(index)) + bias_at(index); };
         typename Tile::template rough_keys<decltype(exact_key)> const rough{{keys, experts_}, exact_key, Gate::rough_error()};
-        return body_.selection.choose_tile(Tile{}, rough, experts_, ids);
+        unsigned const missed = body_.selection.choose_tile(Tile{}, rough, experts_, ids);
+        if (__builtin_popcount(missed) < 3) return missed;
+        // Groups too near to one another for rough sums: exact keys for all rows cost less than three rows on their own.
       }
     write_keys(opened, keys, [](auto const& gate, auto row, auto z) { return gate.score(row, z); });
     return body_.selection.choose_tile(Tile{}, typename Tile::keys{keys, experts_}, experts_, ids);
