@@ -132,13 +132,15 @@ template <int W> void rough_scores() {
   for (std::uint64_t first = 0; first < (1ull << 32); first += 4001 * W) { // bits of all magnitudes, both signs, NaN
     std::uint32_t bits[W];
     for (int i = 0; i < W; ++i) bits[i] = std::uint32_t(first + 4001u * unsigned(i));
-    Pack<float, W> const x(__builtin_bit_cast(typename Pack<float, W>::native, load(static_cast<std::uint32_t const*>(bits), PackAt<W>{0}).v));
+    Pack<float, W> const x(__builtin_bit_cast(typename Pack<float, W>::native,
+                                              load(static_cast<std::uint32_t const*>(bits), PackAt<W>{0}).v));
     auto const rough = math::rough_sigmoid(x);
     for (int i = 0; i < W; ++i) {
       if (math::is_nan(float(x.v[i])))
         BOOST_TEST_REQUIRE(math::is_nan(float(rough.v[i])));
       else
-        BOOST_TEST_REQUIRE(std::abs(rough.v[i] - math::sigmoid(float(x.v[i]))) <= math::rough_sigmoid_error, "x = " << x.v[i]);
+        BOOST_TEST_REQUIRE(std::abs(rough.v[i] - math::sigmoid(float(x.v[i]))) <= math::rough_sigmoid_error,
+                           "x = " << x.v[i]);
     }
   }
 }
@@ -159,9 +161,7 @@ BOOST_AUTO_TEST_CASE(loads_and_stores) { loads<4>(), loads<8>(), loads<16>(); }
 BOOST_AUTO_TEST_CASE(each_sees_every_index_once) {
   for (Index n = 0; n <= 70; ++n) {
     std::vector<int> seen(std::size_t(n), 0);
-    PackLanes<8>{}.each(n, [&](auto e) {
-      see(e, seen);
-    });
+    PackLanes<8>{}.each(n, [&](auto e) { see(e, seen); });
     PackLanes<8>{}.each_one(n, [&](Index e) { ++seen[std::size_t(e)]; });
     for (int s : seen) BOOST_TEST_REQUIRE(s == 2);
   }

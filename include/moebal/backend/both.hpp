@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// Two packs that go through the same arithmetic side by side. A score function is one long chain of dependent operations; a processor
-// finds the next chain only so far ahead, so chains are laid beside each other in the program.
+// Two packs that go through the same arithmetic side by side. A score function is one long chain of dependent
+// operations; a processor finds the next chain only so far ahead, so chains are laid beside each other in the program.
 
-#include "pack.hpp"
+#include "pack_memory.hpp"
 
 namespace moebal {
 
@@ -34,7 +34,9 @@ template <class V> Both(V, V) -> Both<V>;
 template <class At> struct BothAt {
   At low, high;
 };
-template <class T, class At> inline auto load(T const* p, BothAt<At> e) { return Both{load(p, e.low), load(p, e.high)}; }
+template <class T, class At> inline auto load(T const* p, BothAt<At> e) {
+  return Both{load(p, e.low), load(p, e.high)};
+}
 template <class T, class At, class V> inline void store(T* p, BothAt<At> e, Both<V> value) {
   store(p, e.low, value.low);
   store(p, e.high, value.high);
@@ -61,11 +63,17 @@ template <class V> struct Ops<Both<V>> {
   }
   static auto to_double(Both<V> x) { return Both{O::to_double(x.low), O::to_double(x.high)}; }
   template <class D> static auto to_fixed(Both<D> x) { return Both{O::to_fixed(x.low), O::to_fixed(x.high)}; }
-  static Both<V> fma(Both<V> a, Both<V> b, Both<V> c) { return {O::fma(a.low, b.low, c.low), O::fma(a.high, b.high, c.high)}; }
+  static Both<V> fma(Both<V> a, Both<V> b, Both<V> c) {
+    return {O::fma(a.low, b.low, c.low), O::fma(a.high, b.high, c.high)};
+  }
   static Both<V> sqrt(Both<V> x) { return {O::sqrt(x.low), O::sqrt(x.high)}; }
   static auto is_nan(Both<V> x) { return Both{math::is_nan(x.low), math::is_nan(x.high)}; }
-  static Both<V> smaller(Both<V> x, Both<V> limit) { return {math::smaller(x.low, limit.low), math::smaller(x.high, limit.high)}; }
-  static Both<V> larger(Both<V> x, Both<V> limit) { return {math::larger(x.low, limit.low), math::larger(x.high, limit.high)}; }
+  static Both<V> smaller(Both<V> x, Both<V> limit) {
+    return {math::smaller(x.low, limit.low), math::smaller(x.high, limit.high)};
+  }
+  static Both<V> larger(Both<V> x, Both<V> limit) {
+    return {math::larger(x.low, limit.low), math::larger(x.high, limit.high)};
+  }
   static Both<V> rough_reciprocal(Both<V> x)
     requires requires { O::rough_reciprocal(x.low); }
   {

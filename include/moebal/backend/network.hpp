@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// Sorting networks over registers: element i of every register belongs to row i, so a network sorts all rows at once and never
-// branches. Comparators are generated when compiling, so that the registers of a network have constant names. M is a machine, as
-// backend/simd_avx512.hpp.
+// Sorting networks over registers: element i of every register belongs to row i, so a network sorts all rows at once
+// and never branches. Comparators are generated when compiling, so that the registers of a network have constant names.
+// M is a machine, as backend/simd_avx512.hpp.
 
 #include <array>
 #include <utility>

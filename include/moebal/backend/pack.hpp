@@ -104,98 +104,12 @@ template <class T, int W> inline Pack<T, W> iota(T first) {
   for (int i = 0; i < W; ++i) r.v[i] = T(first + T(i));
   return r;
 }
-/// The first `count` elements from p on, and zeros after them; nothing past them is read.
-template <class T, int W> inline Pack<T, W> load_head(T const* p, int count) {
-#if defined(__AVX512F__)
-  if constexpr (sizeof(T) == 4 && W == 16)
-    return Pack<T, W>(__builtin_bit_cast(typename Pack<T, W>::native, _mm512_maskz_loadu_epi32(__mmask16((1u << count) - 1), p)));
-  if constexpr (sizeof(T) == 8 && W == 8)
-    return Pack<T, W>(__builtin_bit_cast(typename Pack<T, W>::native, _mm512_maskz_loadu_epi64(__mmask8((1u << count) - 1), p)));
-#endif
-#if defined(__AVX2__)
-  if constexpr (sizeof(T) == 4 && W == 8) {
-    auto const live = iota<std::int32_t, W>(0).v < count;
-    return Pack<T, W>(__builtin_bit_cast(typename Pack<T, W>::native,
-                                         _mm256_maskload_epi32(reinterpret_cast<int const*>(p), __builtin_bit_cast(__m256i, live))));
-  }
-#endif
-  Pack<T, W> r;
-  for (int i = 0; i < count; ++i) r.v[i] = p[i];
-  return r;
-}
-template <class T, int W> inline void store_head(T* p, Pack<T, W> value, int count) {
-#if defined(__AVX512F__)
-  if constexpr (sizeof(T) == 4 && W == 16)
-    return _mm512_mask_storeu_epi32(p, __mmask16((1u << count) - 1), __builtin_bit_cast(__m512i, value.v));
-  if constexpr (sizeof(T) == 8 && W == 8)
-    return _mm512_mask_storeu_epi64(p, __mmask8((1u << count) - 1), __builtin_bit_cast(__m512i, value.v));
-#endif
-  for (int i = 0; i < count; ++i) p[i] = value.v[i];
-}
 /// The first `count` elements of x, and `rest` after them.
 template <class T, int W> inline Pack<T, W> head(Pack<T, W> x, Pack<T, W> rest, int count) {
   using Int = std::conditional_t<sizeof(T) == 8, std::int64_t, std::int32_t>;
   return Pack<T, W>(iota<Int, W>(0).v < Int(count) ? x.v : rest.v);
 }
 } // namespace detail
-
-template <class T, int W> inline auto load(T const* p, PackAt<W> e) {
-  if constexpr (sizeof(T) == 8) {
-    Twin<T, W> r;
-    __builtin_memcpy(&r.low.v, p + e.first, sizeof(r.low.v));
-    __builtin_memcpy(&r.high.v, p + e.first + W / 2, sizeof(r.high.v));
-    return r;
-  } else {
-    Pack<T, W> r;
-    __builtin_memcpy(&r.v, p + e.first, sizeof(r.v));
-    return r;
-  }
-}
-template <int W> inline Pack<float, W> load(BFloat16 const* p, PackAt<W> e) {
-  typedef std::uint16_t Bits __attribute__((vector_size(2 * W)));
-  Bits bits;
-  __builtin_memcpy(&bits, p + e.first, sizeof(bits));
-  auto const wide = __builtin_convertvector(bits, typename Pack<std::uint32_t, W>::native) << 16;
-  return __builtin_bit_cast(typename Pack<float, W>::native, wide);
-}
-template <int W> inline Pack<float, W> load(Half const* p, PackAt<W> e) {
-  Pack<float, W> r;
-  for (int i = 0; i < W; ++i) r.v[i] = widen(p[e.first + i]);
-  return r;
-}
-template <class T, int W> inline auto load(T const* p, PackTail<W> e) {
-  if constexpr (sizeof(T) == 8) {
-    int const low = e.count < W / 2 ? e.count : W / 2;
-    return Twin<T, W>{detail::load_head<T, W / 2>(p + e.first, low), detail::load_head<T, W / 2>(p + e.first + low, e.count - low)};
-  } else {
-    return detail::load_head<T, W>(p + e.first, e.count);
-  }
-}
-template <int W> inline Pack<float, W> load(BFloat16 const* p, PackTail<W> e) {
-  BFloat16 copy[W] = {};
-  for (int i = 0; i < e.count; ++i) copy[i] = p[e.first + i];
-  return load(static_cast<BFloat16 const*>(copy), PackAt<W>{0});
-}
-template <int W> inline Pack<float, W> load(Half const* p, PackTail<W> e) {
-  Pack<float, W> r;
-  for (int i = 0; i < e.count; ++i) r.v[i] = widen(p[e.first + i]);
-  return r;
-}
-template <class T, int W> inline void store(T* p, PackAt<W> e, Pack<T, W> value) {
-  __builtin_memcpy(p + e.first, &value.v, sizeof(value.v));
-}
-template <class T, int W> inline void store(T* p, PackAt<W> e, Twin<T, W> value) {
-  __builtin_memcpy(p + e.first, &value, sizeof(value));
-}
-
-template <class T, int W> inline void store(T* p, PackTail<W> e, Pack<T, W> value) {
-  detail::store_head(p + e.first, value, e.count);
-}
-template <class T, int W> inline void store(T* p, PackTail<W> e, Twin<T, W> value) {
-  int const low = e.count < W / 2 ? e.count : W / 2;
-  detail::store_head(p + e.first, value.low, low);
-  detail::store_head(p + e.first + low, value.high, e.count - low);
-}
 
 namespace math {
 template <int W> struct Ops<Pack<float, W>> {

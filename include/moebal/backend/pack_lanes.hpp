@@ -64,8 +64,12 @@ template <int W> struct PackLanes {
 
 private:
   // a where it is larger than b, else b; a NaN is never larger.
-  template <class T, int N> static Pack<T, N> pick(Pack<T, N> a, Pack<T, N> b) { return Pack<T, N>(a.v > b.v ? a.v : b.v); }
-  template <class T> static Twin<T, W> pick(Twin<T, W> a, Twin<T, W> b) { return {pick(a.low, b.low), pick(a.high, b.high)}; }
+  template <class T, int N> static Pack<T, N> pick(Pack<T, N> a, Pack<T, N> b) {
+    return Pack<T, N>(a.v > b.v ? a.v : b.v);
+  }
+  template <class T> static Twin<T, W> pick(Twin<T, W> a, Twin<T, W> b) {
+    return {pick(a.low, b.low), pick(a.high, b.high)};
+  }
   template <class T, int N> static T across(Pack<T, N> x) {
     return detail::halve(x, [](auto a, auto b) { return pick(a, b); });
   }
@@ -78,7 +82,9 @@ private:
     return {half, half};
   }
   // The first `count` elements of x, and those of `rest` after them.
-  template <class T> static Pack<T, W> first(Pack<T, W> x, Pack<T, W> rest, int count) { return detail::head(x, rest, count); }
+  template <class T> static Pack<T, W> first(Pack<T, W> x, Pack<T, W> rest, int count) {
+    return detail::head(x, rest, count);
+  }
   template <class T> static Twin<T, W> first(Twin<T, W> x, Twin<T, W> rest, int count) {
     return {detail::head(x.low, rest.low, count), detail::head(x.high, rest.high, count - W / 2)};
   }
@@ -100,8 +106,8 @@ private:
 
 /// The lane group that serves rows computed in Real on the CPU.
 template <class Real>
-using CpuLanes = std::conditional_t<std::is_same_v<Real, float> && (pack_width > 1), PackLanes<(pack_width > 1 ? pack_width : 2)>,
-                                    SerialLanes>;
+using CpuLanes = std::conditional_t<std::is_same_v<Real, float> && (pack_width > 1),
+                                    PackLanes<(pack_width > 1 ? pack_width : 2)>, SerialLanes>;
 
 static_assert(lane_group<CpuLanes<double>>);
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// The 512-bit registers of x86 as the tile (backend/tile.hpp) sees them: 16 lanes of 32 bits. A machine is a type with these members.
+// The 512-bit registers of x86 as the tile (backend/tile.hpp) sees them: 16 lanes of 32 bits. A machine is a type with
+// these members.
 
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
 
@@ -33,7 +34,9 @@ struct Avx512 {
   static void store(std::int32_t* p, I x) { _mm512_storeu_si512(p, x); }
   /// The first n elements of p, and `rest` after them.
   static F load_head(float const* p, Index n, F rest) { return _mm512_mask_loadu_ps(rest, head(n), p); }
-  static F gather(float const* p, I at, Mask live) { return _mm512_mask_i32gather_ps(_mm512_setzero_ps(), live, at, p, 4); }
+  static F gather(float const* p, I at, Mask live) {
+    return _mm512_mask_i32gather_ps(_mm512_setzero_ps(), live, at, p, 4);
+  }
 
   // Of two operands of which one is a NaN, the second.
   static F max(F a, F b) { return _mm512_max_ps(a, b); }
@@ -85,13 +88,17 @@ struct Avx512 {
     } else {
       for (Index c = 0; c < n; c += 16) {
         Mask const here = head(n - c);
-        mask |= std::uint64_t(bits(_mm512_mask_cmp_ps_mask(here, _mm512_maskz_loadu_ps(here, row + c), bound, _CMP_GE_OQ))) << c;
+        mask |=
+            std::uint64_t(bits(_mm512_mask_cmp_ps_mask(here, _mm512_maskz_loadu_ps(here, row + c), bound, _CMP_GE_OQ)))
+            << c;
       }
     }
     return mask;
   }
   /// The first 16 set bits of the mask, as numbers from `first` on. Writes 16 elements.
-  static void append(std::uint64_t mask, std::int32_t first, std::int32_t* found) { store(found, add(set_bits(mask), set(first))); }
+  static void append(std::uint64_t mask, std::int32_t first, std::int32_t* found) {
+    store(found, add(set_bits(mask), set(first)));
+  }
   /// The same where bits 16 p to 16 p + 15 count from first[p] on.
   static void append_parts(std::uint64_t mask, std::int32_t const (&first)[4], std::int32_t* found) {
     I const bit = set_bits(mask);
@@ -99,7 +106,8 @@ struct Avx512 {
     store(found, add(both(bit, set(15)), _mm512_permutexvar_epi32(right<4>(bit), from)));
   }
 
-  /// Registers of 4 lanes-quarters: quarter q of r[i] becomes elements q * 4 + i of r[0 .. 3]: a 4 x 4 transposition in each quarter.
+  /// Registers of 4 lanes-quarters: quarter q of r[i] becomes elements q * 4 + i of r[0 .. 3]: a 4 x 4 transposition in
+  /// each quarter.
   static void transpose_quarters(F* r) {
     F const a = _mm512_unpacklo_ps(r[0], r[1]), b = _mm512_unpackhi_ps(r[0], r[1]);
     F const c = _mm512_unpacklo_ps(r[2], r[3]), d = _mm512_unpackhi_ps(r[2], r[3]);
@@ -131,7 +139,8 @@ struct Avx512 {
                                 _mm256_maskz_loadu_ps(head, rows + (i + 8) * stride), 1);
     transpose_quarters(t);     // quarters: columns 0-3 of rows 0-3, 4-7 of 0-3, 0-3 of 8-11, 4-7 of 8-11
     transpose_quarters(t + 4); // the same of rows 4-7 and 12-15
-    __m512i const even = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13), odd = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
+    __m512i const even = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13),
+                  odd = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
     for (int i = 0; i < 4; ++i) {
       columns[i] = _mm512_castpd_ps(_mm512_permutex2var_pd(pd(t[i]), even, pd(t[i + 4])));
       columns[i + 4] = _mm512_castpd_ps(_mm512_permutex2var_pd(pd(t[i]), odd, pd(t[i + 4])));
@@ -155,9 +164,9 @@ struct Avx512 {
     store(p + 16, _mm512_permutex2var_ps(a, _mm512_add_epi32(first, set(8)), b));
   }
 
-  /// rows[0 .. 15] of lanes to one register whose element r is row r folded by `combine`, upper half to lower half until one is left.
-  /// Each level halves the lanes of a row by putting two rows side by side, so that the transposition costs nothing. R is a register, or
-  /// a struct of registers with R::pairs<step>(a, b).
+  /// rows[0 .. 15] of lanes to one register whose element r is row r folded by `combine`, upper half to lower half
+  /// until one is left. Each level halves the lanes of a row by putting two rows side by side, so that the
+  /// transposition costs nothing. R is a register, or a struct of registers with R::pairs<step>(a, b).
   template <class R, class Combine> static R across(R (&rows)[16], Combine combine) {
     for (int r = 0; r < 8; ++r) rows[r] = combine(side<0>(rows[r], rows[r + 8]), side<1>(rows[r], rows[r + 8]));
     for (int r = 0; r < 4; ++r) rows[r] = combine(side<2>(rows[r], rows[r + 4]), side<3>(rows[r], rows[r + 4]));
@@ -175,7 +184,8 @@ struct Avx512 {
     if constexpr (step == 6) return _mm512_shuffle_ps(a, b, _MM_SHUFFLE(2, 0, 2, 0));
     if constexpr (step == 7) return _mm512_shuffle_ps(a, b, _MM_SHUFFLE(3, 1, 3, 1));
     // Lanes now hold rows 0 2 1 3, 8 10 9 11, 4 6 5 7, 12 14 13 15.
-    if constexpr (step == 8) return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 2, 1, 3, 8, 10, 9, 11, 4, 6, 5, 7, 12, 14, 13, 15), a);
+    if constexpr (step == 8)
+      return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 2, 1, 3, 8, 10, 9, 11, 4, 6, 5, 7, 12, 14, 13, 15), a);
   }
 
 private:

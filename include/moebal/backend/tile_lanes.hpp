@@ -30,8 +30,10 @@ struct TileLanes {
 private:
   template <class Real, class Step> static Real fold(Index n, Step step) {
     Real partial[partial_sums];
-    for (Index k = 0; k < n; ++k) partial[k % partial_sums] = step(k, k < partial_sums ? Real{} : partial[k % partial_sums]);
-    Index const live = n < partial_sums ? n : partial_sums; // the other partial sums are +0, and adding them changes nothing
+    for (Index k = 0; k < n; ++k)
+      partial[k % partial_sums] = step(k, k < partial_sums ? Real{} : partial[k % partial_sums]);
+    Index const live =
+        n < partial_sums ? n : partial_sums; // the other partial sums are +0, and adding them changes nothing
     for (Index half = partial_sums / 2; half > 0; half /= 2)
       for (Index j = 0; j < half && j + half < live; ++j) partial[j] = partial[j] + partial[j + half];
     return live > 0 ? partial[0] : Real{};

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// Rows that are taken together: a lane group whose "numbers of a row" are packs, element r of which belongs to row r. A gate's open(),
-// written once for one row, opens all rows of a tile on it.
+// Rows that are taken together: a lane group whose "numbers of a row" are packs, element r of which belongs to row r. A
+// gate's open(), written once for one row, opens all rows of a tile on it.
 
 #include "pack_lanes.hpp"
 
@@ -94,7 +94,8 @@ private:
       rows[r + 1] = __builtin_bit_cast(typename M::F, partial[0].high.v);
     }
     auto const halve = [&](typename M::F a, typename M::F b) {
-      Real const both = combine(Real(__builtin_bit_cast(typename Real::native, a)), Real(__builtin_bit_cast(typename Real::native, b)));
+      Real const both = combine(Real(__builtin_bit_cast(typename Real::native, a)),
+                                Real(__builtin_bit_cast(typename Real::native, b)));
       return __builtin_bit_cast(typename M::F, both.v);
     };
     return Real(__builtin_bit_cast(typename Real::native, M::across(rows, halve)));

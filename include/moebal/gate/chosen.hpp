@@ -8,7 +8,8 @@
 
 namespace moebal::gate {
 
-/// The options of a weight, in the arithmetic of the row. A rule is made for the K of the selection; `count` of a row may be less.
+/// The options of a weight, in the arithmetic of the row. A rule is made for the K of the selection; `count` of a row
+/// may be less.
 template <class Real> struct WeightRule {
   bool normalise; // already resolved for K = 1
   EpsilonRule epsilon_rule;
@@ -42,7 +43,8 @@ MOEBAL_FN void weigh(Lanes lanes, WeightRule<Real> rule, Real const* score, Inde
 }
 
 /// d_score[k] = d loss / d score[k], from d_weight.
-///   not normalised: scale * v;   normalised: scale / D * (v - sum_i v_i s_i / D), the second term only where D moves with s
+///   not normalised: scale * v;   normalised: scale / D * (v - sum_i v_i s_i / D), the second term only where D moves
+///   with s
 template <class Real, class Lanes>
 MOEBAL_FN void weigh_backward(Lanes lanes, WeightRule<Real> rule, Real const* score, Index count, Real const* d_weight,
                               Real* d_score) {
@@ -57,7 +59,8 @@ MOEBAL_FN void weigh_backward(Lanes lanes, WeightRule<Real> rule, Real const* sc
     auto const live = divisor != zero; // every score is zero otherwise
     divisor = O::select(live, divisor, one);
     pulled = O::select(live, dot / divisor, zero);
-    if (rule.epsilon_rule == EpsilonRule::AtLeast) pulled = O::select(sum < rule.epsilon, zero, pulled); // the divisor stands still
+    if (rule.epsilon_rule == EpsilonRule::AtLeast)
+      pulled = O::select(sum < rule.epsilon, zero, pulled); // the divisor stands still
   }
   lanes.each(count, [=](auto k) {
     using V = decltype(load(score, k));

@@ -3,8 +3,8 @@
 
 // The way back through the normalised scores of a row, for every balance (gate/row.hpp):
 //   d/d z_e sum_i g_i q_i = pull(row, z_e, u_e, g_e - sum_i g_i q_i),   u_e what open() keeps,
-// and through weights that are such scores themselves: they add to g at the chosen experts alone, so a row needs no second pass.
-// The steps are apart, so that several rows can take each of them together (router/backward_tile.hpp).
+// and through weights that are such scores themselves: they add to g at the chosen experts alone, so a row needs no
+// second pass. The steps are apart, so that several rows can take each of them together (router/backward_tile.hpp).
 
 #include "../core/lanes.hpp"
 
@@ -20,7 +20,8 @@ template <class Balance, class Row, class Real> MOEBAL_FN Real centre(Balance co
 
 /// d_logits [E], which holds u, becomes the derivative. slopes [E] may be null: all are 0.
 template <class Lanes, class Balance, class Row, class X, class Real>
-MOEBAL_FN void pull_each(Lanes lanes, Balance const& balance, Row row, X x, Index experts, Real const* slopes, Real centre, Real* d_logits) {
+MOEBAL_FN void pull_each(Lanes lanes, Balance const& balance, Row row, X x, Index experts, Real const* slopes,
+                         Real centre, Real* d_logits) {
   auto const b = balance;
   lanes.each(experts, [=](auto e) {
     using V = decltype(x(e));
@@ -36,7 +37,8 @@ struct NoShift {
 
 /// d_logits [E] = d/d logits of sum_e slopes_e q_e, less shift(row) q.
 template <class Real, class Lanes, class Balance, class X, class Shift = NoShift>
-MOEBAL_FN void pull_back(Lanes lanes, Balance const& balance, X x, Index experts, Real const* slopes, Real* d_logits, Shift shift = {}) {
+MOEBAL_FN void pull_back(Lanes lanes, Balance const& balance, X x, Index experts, Real const* slopes, Real* d_logits,
+                         Shift shift = {}) {
   auto const row = balance.template open<Real>(lanes, x, experts, [=](auto e, auto u) { store(d_logits, e, u); });
   Real pulled = Real(shift(row));
   if (slopes != nullptr)
@@ -50,8 +52,8 @@ MOEBAL_FN void pull_back(Lanes lanes, Balance const& balance, X x, Index experts
 /// d_logits [E] = d/d logits of sum_e slopes_e q_e + sum_k d_weight_k weight_k, for one row with `count` <= K choices.
 ///   slopes [E], d_weight [count]: either may be null;  scratch: [3 K]
 template <class Real, class Lanes, class Gate, class X>
-MOEBAL_FN void pull_row(Lanes lanes, Gate const& gate, X x, Index experts, Real const* slopes, ExpertId const* ids, Index count, Index top_k,
-                        Real const* d_weight, Real* scratch, Real* d_logits) {
+MOEBAL_FN void pull_row(Lanes lanes, Gate const& gate, X x, Index experts, Real const* slopes, ExpertId const* ids,
+                        Index count, Index top_k, Real const* d_weight, Real* scratch, Real* d_logits) {
   auto const g = gate;
   Real* const z = scratch;
   Real* const factor = z + top_k;
@@ -60,7 +62,9 @@ MOEBAL_FN void pull_row(Lanes lanes, Gate const& gate, X x, Index experts, Real 
   if (weights) lanes.each_one(count, [=](Index k) { z[k] = x(Index(ids[k])); });
   if (slopes != nullptr || reads_row) {
     pull_back(lanes, gate.balance(), x, experts, slopes, d_logits, [=](auto row) {
-      if constexpr (requires { g.weigh_pull(lanes, row, static_cast<Real const*>(z), count, top_k, d_weight, factor, value); })
+      if constexpr (requires {
+                      g.weigh_pull(lanes, row, static_cast<Real const*>(z), count, top_k, d_weight, factor, value);
+                    })
         if (reads_row) {
           g.weigh_pull(lanes, row, static_cast<Real const*>(z), count, top_k, d_weight, factor, value);
           return lanes.template dot<Real>(

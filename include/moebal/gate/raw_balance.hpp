@@ -53,7 +53,8 @@ template <elementwise_gate Gate> struct RawBalance {
     gate::ElementwiseRow<Gate>{gate}.weigh(lanes, row, z, count, top_k, weights);
   }
   template <class Real, class Lanes>
-  MOEBAL_FN void weigh_pull(Lanes lanes, Real const* z, Index count, Index top_k, Real const* d_weight, Real* factor, Real* value) const {
+  MOEBAL_FN void weigh_pull(Lanes lanes, Real const* z, Index count, Index top_k, Real const* d_weight, Real* factor,
+                            Real* value) const {
     gate::ElementwiseRow<Gate>{gate}.weigh_pull(lanes, z, count, top_k, d_weight, factor, value);
   }
 };

@@ -3,21 +3,25 @@
 
 // What the router needs of a gate, for one row, and the two kinds of gate that give it.
 //
-// An element-wise gate (sigmoid, sqrt-softplus, ...) is a function of one logit: it has score(z), a NaN where z is one, and
-// slope(z, s), and ElementwiseRow below does the rest. It may have rough_score(z), which is faster and at most rough_error off. A row gate (softmax) has the members itself:
+// An element-wise gate (sigmoid, sqrt-softplus, ...) is a function of one logit: it has score(z), a NaN where z is one,
+// and slope(z, s), and ElementwiseRow below does the rest. It may have rough_score(z), which is faster and at most
+// rough_error off. A row gate (softmax) has the members itself:
 //   open(lanes, x, E)             what a score needs to know of the whole row
 //   score(row, z)                 the score of a logit; increasing in z, so that without a bias experts rank by logit
 //   weigh(lanes, row, z, count, K, weights)   weights of the `count` <= K chosen logits z
-//   weigh_pull(lanes, z, count, K, d_weight, factor, value)   d loss / d z_k of the weights is factor[k] * value[k], where they read
+//   weigh_pull(lanes, z, count, K, d_weight, factor, value)   d loss / d z_k of the weights is factor[k] * value[k],
+//   where they read
 //                                 no more than the chosen logits
-//   weigh_pull(lanes, row, z, count, K, d_weight, factor, value)   the same for weights that read the whole row, each a function of its
+//   weigh_pull(lanes, row, z, count, K, d_weight, factor, value)   the same for weights that read the whole row, each a
+//   function of its
 //                                 own normalised score: factor is that score
-//   balance()                     the normalised scores q that statistics sum: open(lanes, x, E, keep), which shows keep(e, u) what each
-//                                 element has before it is divided by the row's sum; share(row, u), the q that becomes of it;
-//                                 score(row, z); whether it is `normalised`, divided by a sum over the row; and pull(row, z, u,
-//                                 centred slope) for the way back (gate/pull_back.hpp)
-// Where open reads numbers of the row beside elements through number_at (core/lanes.hpp) it serves several rows at once, which
-// opens_tiles = true says.
+//   balance()                     the normalised scores q that statistics sum: open(lanes, x, E, keep), which shows
+//   keep(e, u) what each
+//                                 element has before it is divided by the row's sum; share(row, u), the q that becomes
+//                                 of it; score(row, z); whether it is `normalised`, divided by a sum over the row; and
+//                                 pull(row, z, u, centred slope) for the way back (gate/pull_back.hpp)
+// Where open reads numbers of the row beside elements through number_at (core/lanes.hpp) it serves several rows at
+// once, which opens_tiles = true says.
 
 #include "chosen.hpp"
 #include "keep.hpp"
@@ -44,7 +48,8 @@ template <class Logit> struct LogitRow {
 
 namespace gate {
 
-/// Normalised scores of an element-wise gate: q_e = s_e / (sum_i s_i + 1e-20)  (DeepSeek-V3, arXiv 2412.19437, eq. 18-20).
+/// Normalised scores of an element-wise gate: q_e = s_e / (sum_i s_i + 1e-20)  (DeepSeek-V3, arXiv 2412.19437, eq.
+/// 18-20).
 template <class Gate> struct ElementwiseBalance {
   Gate gate;
   template <class Real> struct Row {
@@ -66,9 +71,7 @@ template <class Gate> struct ElementwiseBalance {
   template <class Real, class V> MOEBAL_FN V share(Row<Real> row, V kept) const {
     return math::mul<V>(kept, math::spread<V>(row.inverse_sum));
   }
-  template <class Real, class V> MOEBAL_FN V score(Row<Real> row, V z) const {
-    return share(row, gate.score(z));
-  }
+  template <class Real, class V> MOEBAL_FN V score(Row<Real> row, V z) const { return share(row, gate.score(z)); }
   static constexpr bool normalised = true;
   /// phi'(z_e) / sum * (slope_e - sum_i slope_i q_i).
   template <class Real, class V> MOEBAL_FN V pull(Row<Real> row, V z, V kept, V centred) const {
@@ -106,11 +109,14 @@ template <class Gate> struct ElementwiseRow {
 
   /// phi'(z_k) * d score_k.
   template <class Real, class Lanes>
-  MOEBAL_FN void weigh_pull(Lanes lanes, Real const* z, Index count, Index top_k, Real const* d_weight, Real* factor, Real* value) const {
+  MOEBAL_FN void weigh_pull(Lanes lanes, Real const* z, Index count, Index top_k, Real const* d_weight, Real* factor,
+                            Real* value) const {
     auto const g = gate;
     lanes.each(count, [=](auto k) { store(factor, k, g.score(load(z, k))); });
-    gate::weigh_backward(lanes, weight_rule<Real>(gate, top_k), static_cast<Real const*>(factor), count, d_weight, value);
-    lanes.each(count, [=](auto k) { store(factor, k, g.slope(load(z, k), load(static_cast<Real const*>(factor), k))); });
+    gate::weigh_backward(lanes, weight_rule<Real>(gate, top_k), static_cast<Real const*>(factor), count, d_weight,
+                         value);
+    lanes.each(count,
+               [=](auto k) { store(factor, k, g.slope(load(z, k), load(static_cast<Real const*>(factor), k))); });
   }
 };
 

@@ -34,7 +34,8 @@ MOEBAL_FN void weigh_over_chosen(Lanes lanes, Real const* z, Index count, Real s
 
 /// Its derivative with respect to z is factor * value: scale * g_k (v_k - sum_i v_i g_i).
 template <class Real, class Lanes>
-MOEBAL_FN void pull_over_chosen(Lanes lanes, Real const* z, Index count, Real scale, Real const* d_weight, Real* factor, Real* value) {
+MOEBAL_FN void pull_over_chosen(Lanes lanes, Real const* z, Index count, Real scale, Real const* d_weight, Real* factor,
+                                Real* value) {
   auto const chosen = LogitRow<Real>{z};
   auto const row = open_softmax<Real>(lanes, chosen, count);
   Real const pulled = lanes.template dot<Real>(
@@ -48,9 +49,9 @@ MOEBAL_FN void pull_over_chosen(Lanes lanes, Real const* z, Index count, Real sc
 
 } // namespace gate
 
-/// Softmax over all experts, then the chosen ones. weight = scale * p (Normalise::None: Switch, arXiv 2101.03961; OLMoE;
-/// DeepSeek-V2) or scale * p / (sum of the chosen p) (OverChosen: Mixtral, Qwen3). With OverChosen and no epsilon the weights
-/// are computed as the softmax of the chosen logits, which is the same number and cannot underflow.
+/// Softmax over all experts, then the chosen ones. weight = scale * p (Normalise::None: Switch, arXiv 2101.03961;
+/// OLMoE; DeepSeek-V2) or scale * p / (sum of the chosen p) (OverChosen: Mixtral, Qwen3). With OverChosen and no
+/// epsilon the weights are computed as the softmax of the chosen logits, which is the same number and cannot underflow.
 /// Cost: two passes over the row when all probabilities or raw weights are needed, K exponentials otherwise.
 struct Softmax {
   Normalise normalise = Normalise::None;
@@ -72,23 +73,26 @@ struct Softmax {
   MOEBAL_FN bool weights_read_row(Index top_k) const { return !over_chosen(top_k); }
 
   template <class Real, class Lanes>
-  MOEBAL_FN void weigh(Lanes lanes, gate::SoftmaxRow<Real> row, Real const* z, Index count, Index top_k, Real* weights) const {
+  MOEBAL_FN void weigh(Lanes lanes, gate::SoftmaxRow<Real> row, Real const* z, Index count, Index top_k,
+                       Real* weights) const {
     if (over_chosen(top_k)) return gate::weigh_over_chosen(lanes, z, count, math::splat<Real>(scale), weights);
     lanes.each(count, [=](auto k) { store(weights, k, row(load(z, k))); });
     gate::weigh(lanes, gate::weight_rule<Real>(*this, top_k), static_cast<Real const*>(weights), count, weights);
   }
 
   template <class Real, class Lanes>
-  MOEBAL_FN void weigh_pull(Lanes lanes, Real const* z, Index count, Index, Real const* d_weight, Real* factor, Real* value) const {
+  MOEBAL_FN void weigh_pull(Lanes lanes, Real const* z, Index count, Index, Real const* d_weight, Real* factor,
+                            Real* value) const {
     gate::pull_over_chosen(lanes, z, count, math::splat<Real>(scale), d_weight, factor, value);
   }
-  /// The same where the weights read the row, which open() opened: then factor is the probability q of balance(), and sum_k factor_k
-  /// value_k shifts every other derivative (gate/pull_back.hpp).
+  /// The same where the weights read the row, which open() opened: then factor is the probability q of balance(), and
+  /// sum_k factor_k value_k shifts every other derivative (gate/pull_back.hpp).
   template <class Real, class Lanes>
-  MOEBAL_FN void weigh_pull(Lanes lanes, gate::SoftmaxRow<Real> row, Real const* z, Index count, Index top_k, Real const* d_weight,
-                            Real* factor, Real* value) const {
+  MOEBAL_FN void weigh_pull(Lanes lanes, gate::SoftmaxRow<Real> row, Real const* z, Index count, Index top_k,
+                            Real const* d_weight, Real* factor, Real* value) const {
     lanes.each(count, [=](auto k) { store(factor, k, row(load(z, k))); });
-    gate::weigh_backward(lanes, gate::weight_rule<Real>(*this, top_k), static_cast<Real const*>(factor), count, d_weight, value);
+    gate::weigh_backward(lanes, gate::weight_rule<Real>(*this, top_k), static_cast<Real const*>(factor), count,
+                         d_weight, value);
   }
 
 private:
@@ -97,8 +101,8 @@ private:
   }
 };
 
-/// Top-K of the logits, then softmax over the K kept ones: gpt-oss, Granite, Megatron without pre-softmax. The score that a bias or
-/// a group sum sees is the logit itself. K = 1 gives a weight of `scale` and no gradient.
+/// Top-K of the logits, then softmax over the K kept ones: gpt-oss, Granite, Megatron without pre-softmax. The score
+/// that a bias or a group sum sees is the logit itself. K = 1 gives a weight of `scale` and no gradient.
 struct SoftmaxOverChosen {
   float scale = 1;
 
@@ -113,7 +117,8 @@ struct SoftmaxOverChosen {
     gate::weigh_over_chosen(lanes, z, count, math::splat<Real>(scale), weights);
   }
   template <class Real, class Lanes>
-  MOEBAL_FN void weigh_pull(Lanes lanes, Real const* z, Index count, Index, Real const* d_weight, Real* factor, Real* value) const {
+  MOEBAL_FN void weigh_pull(Lanes lanes, Real const* z, Index count, Index, Real const* d_weight, Real* factor,
+                            Real* value) const {
     gate::pull_over_chosen(lanes, z, count, math::splat<Real>(scale), d_weight, factor, value);
   }
 };

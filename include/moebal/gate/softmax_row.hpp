@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// Softmax over a whole row: p_e = e^(z_e - m) / sum_i e^(z_i - m), m the largest logit. Used by the softmax gates and by z-loss.
+// Softmax over a whole row: p_e = e^(z_e - m) / sum_i e^(z_i - m), m the largest logit. Used by the softmax gates and
+// by z-loss.
 
 #include "../core/lanes.hpp"
 #include "keep.hpp"
@@ -17,7 +18,9 @@ template <class Real> struct SoftmaxRow {
     return share(math::exp_nonpositive(z - math::spread<V>(max)));
   }
   /// p, from e^(z - m).
-  template <class V> MOEBAL_FN V share(V exponential) const { return math::mul<V>(exponential, math::spread<V>(inverse_sum)); }
+  template <class V> MOEBAL_FN V share(V exponential) const {
+    return math::mul<V>(exponential, math::spread<V>(inverse_sum));
+  }
   /// log(sum_e e^z_e), in fp64.
   MOEBAL_FN double log_sum_exp() const {
     if (!math::is_finite(sum) || !(sum >= Real(1))) return double(sum); // a row with NaN or an infinity

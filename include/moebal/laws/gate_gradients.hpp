@@ -36,7 +36,9 @@ public:
     return gradient(ids, pulls.data(), nullptr);
   }
   /// d sum_e slopes_e q_e / d logits [E].
-  std::vector<Real> balance_gradient(std::vector<Real> const& slopes) const { return gradient({}, nullptr, slopes.data()); }
+  std::vector<Real> balance_gradient(std::vector<Real> const& slopes) const {
+    return gradient({}, nullptr, slopes.data());
+  }
 
 private:
   using Row = decltype(std::declval<gate::rows_of_t<Gate> const&>().template open<Real>(SerialLanes{}, LogitRow<Real>{},
@@ -52,7 +54,8 @@ private:
     std::vector<ExpertId> const chosen(ids.begin(), ids.end());
     std::vector<Real> scratch(3 * ids.size(), Real(1e30)), d(logits_.size(), Real(1e30));
     Index const top_k = Index(ids.size());
-    gate::pull_row(SerialLanes{}, gate_, x(), experts(), slopes, chosen.data(), top_k, top_k, pulls, scratch.data(), d.data());
+    gate::pull_row(SerialLanes{}, gate_, x(), experts(), slopes, chosen.data(), top_k, top_k, pulls, scratch.data(),
+                   d.data());
     return d;
   }
   LogitRow<Real> x() const { return {logits_.data()}; }

@@ -13,9 +13,9 @@ namespace moebal {
 
 /// What Router::backward_into is given. Every part may stay empty.
 template <class Real = float, class Memory = HostMemory> struct RouterGradient {
-  MatrixView<Real const, Memory> d_weights{}; // [T, K] d loss / d weights
-  MatrixView<Real const, Memory> slopes{};    // [S, E] d loss / d (sum of the normalised scores of each sequence)
-  VectorView<Real const, Memory> z_slopes{};  // [S] d loss / d (sum of the squared logsumexps of each sequence)
+  MatrixView<Real const, Memory> d_weights{};     // [T, K] d loss / d weights
+  MatrixView<Real const, Memory> slopes{};        // [S, E] d loss / d (sum of the normalised scores of each sequence)
+  VectorView<Real const, Memory> z_slopes{};      // [S] d loss / d (sum of the squared logsumexps of each sequence)
   MatrixView<Real const, Memory> weight_slopes{}; // [S, E] d loss / d (sum of the combine weights of each sequence)
 };
 
@@ -47,12 +47,14 @@ template <int top_k, class Gate, class Logit, class Memory> struct BackwardRow {
     bool const weights = gradient.d_weights.cols() > 0 || gradient.weight_slopes.cols() > 0;
     Index count = weights ? top_k : 0;
     while (count > 0 && ids[count - 1] < 0) --count;
-    gate::pull_row(lanes, gate, x, experts, gradient.slopes.cols() > 0 ? gradient.slopes.row(sequence) : nullptr, ids, count, Index(top_k),
-                   weights ? pull(lanes, memory, t, sequence, count) : nullptr, scratch.reals(memory), d);
+    gate::pull_row(lanes, gate, x, experts, gradient.slopes.cols() > 0 ? gradient.slopes.row(sequence) : nullptr, ids,
+                   count, Index(top_k), weights ? pull(lanes, memory, t, sequence, count) : nullptr,
+                   scratch.reals(memory), d);
     if (gradient.z_slopes.size() > 0) gate::z_backward(lanes, x, experts, gradient.z_slopes[sequence], d);
   }
 
-  /// Tile::rows rows from `first` on, with the same bits; rows with a choice fewer, padding or a z-loss one after the other.
+  /// Tile::rows rows from `first` on, with the same bits; rows with a choice fewer, padding or a z-loss one after the
+  /// other.
   template <class Tile>
     requires(std::same_as<real, float> && top_k <= Tile::most_k && Balance::opens_tiles)
   void tile(Tile, std::byte* memory, Index worker, Index first) const {
@@ -73,22 +75,25 @@ template <int top_k, class Gate, class Logit, class Memory> struct BackwardRow {
     if (weights) c.read(logits, expert_ids, gradient.d_weights, first);
     Pack const* const z = c.z;
     Pack const* const d_weight = c.d_weight;
-    pull_back_tile(Tile{}, gate.balance(), logits, first, balances ? gradient.slopes.row(sequence_at(first)) : nullptr, d_logits,
-                   [&](auto row) {
-                     if constexpr (requires { gate.weigh_pull(lanes, row, z, top_k, top_k, d_weight, c.factor, c.value); })
-                       if (reads_row) {
-                         gate.weigh_pull(lanes, row, z, top_k, top_k, d_weight, c.factor, c.value);
-                         return lanes.template dot<Pack>(
-                             top_k, [&](Index k) { return c.factor[k]; }, [&](Index k) { return c.value[k]; });
-                       }
-                     return Pack();
-                   });
+    pull_back_tile(
+        Tile{}, gate.balance(), logits, first, balances ? gradient.slopes.row(sequence_at(first)) : nullptr, d_logits,
+        [&](auto row) {
+          if constexpr (requires { gate.weigh_pull(lanes, row, z, top_k, top_k, d_weight, c.factor, c.value); })
+            if (reads_row) {
+              gate.weigh_pull(lanes, row, z, top_k, top_k, d_weight, c.factor, c.value);
+              return lanes.template dot<Pack>(
+                  top_k, [&](Index k) { return c.factor[k]; }, [&](Index k) { return c.value[k]; });
+            }
+          return Pack();
+        });
     if (weights && !reads_row) gate.weigh_pull(lanes, z, top_k, top_k, d_weight, c.factor, c.value);
     if (weights) c.add_to(d_logits, expert_ids, first);
   }
 
 private:
-  MOEBAL_FN Index sequence_at(Index t) const { return sequences == 1 ? 0 : sequence_of(options.segments.data(), sequences, t); }
+  MOEBAL_FN Index sequence_at(Index t) const {
+    return sequences == 1 ? 0 : sequence_of(options.segments.data(), sequences, t);
+  }
 
   /// d loss / d weights [count] of row t: what the model says, and what rules of the weights add.
   template <class Lanes>

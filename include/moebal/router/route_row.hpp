@@ -58,10 +58,11 @@ template <class Selection, class Gate, class Needs, class Logit, class Memory> s
 
     if constexpr (Selection::needs_scores || Selection::needs_keys) rank(lanes, x, row, t, memory, scored);
     Index const tag = options.tags.empty() ? 0 : options.tags[t];
-    Index const count = selection.choose(lanes,
-                                         select::Candidates<real>{experts, scratch.words(memory), scratch.values(memory),
-                                                                  scratch.selection(memory), t, tag},
-                                         ids);
+    Index const count =
+        selection.choose(lanes,
+                         select::Candidates<real>{experts, scratch.words(memory), scratch.values(memory),
+                                                  scratch.selection(memory), t, tag},
+                         ids);
     real* const chosen = scratch.chosen(memory);
     lanes.each_one(top_k, [=](Index k) {
       if (k < count) {
@@ -83,13 +84,15 @@ template <class Selection, class Gate, class Needs, class Logit, class Memory> s
 
   /// Tile::rows rows from `first` on, with the same bits.
   template <class Tile>
-    requires(std::same_as<real, float> && requires(Selection const& s) { s.choose_tile(Tile{}, typename Tile::keys{}, Index{}, nullptr); })
+    requires(std::same_as<real, float> &&
+             requires(Selection const& s) { s.choose_tile(Tile{}, typename Tile::keys{}, Index{}, nullptr); })
   void tile(Tile, std::byte* memory, Index worker, Index first) const {
     RouteTile<Tile, RouteRow>(*this, memory, worker, first).route();
   }
 
   /// The keys that experts rank by.
-  template <class Lanes, class X, class Row, class Score> void key_row(Lanes lanes, X x, Row row, Index t, float* keys, Score score) const {
+  template <class Lanes, class X, class Row, class Score>
+  void key_row(Lanes lanes, X x, Row row, Index t, float* keys, Score score) const {
     float const* const bias = options.bias_of(t, logits.cols());
     bool const biased = bias != nullptr;
     BiasBy const by = options.bias_by;
@@ -103,9 +106,11 @@ template <class Selection, class Gate, class Needs, class Logit, class Memory> s
   }
 
   /// What a statistic may ask of row t.
-  template <class X> MOEBAL_FN auto facts(X x, Index count, ExpertId const* ids, real const* weights, std::byte* memory, Index t) const {
-    return RowFacts<Gate, Logit>(gate, x, logits.cols(), Selection::top_k, count, ids, weights, options.bias_of(t, logits.cols()),
-                                 options.class_of(t), scratch.words(memory), scratch.values(memory), scratch.spare_ids(memory));
+  template <class X>
+  MOEBAL_FN auto facts(X x, Index count, ExpertId const* ids, real const* weights, std::byte* memory, Index t) const {
+    return RowFacts<Gate, Logit>(gate, x, logits.cols(), Selection::top_k, count, ids, weights,
+                                 options.bias_of(t, logits.cols()), options.class_of(t), scratch.words(memory),
+                                 scratch.values(memory), scratch.spare_ids(memory));
   }
   /// The worker's sums of a sequence.
   MOEBAL_FN std::int64_t* sums_of(Index worker, Index sequence) const {

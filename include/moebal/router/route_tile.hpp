@@ -9,19 +9,22 @@
 
 namespace moebal::detail {
 
-/// What a statistic may ask of the rows of a tile that have just been routed: those in `live`, which have K choices, finite weights and no
-/// NaN among their logits. A statistic that serves them together has add_tile(lanes, facts, sums), with the sums that add() gives
-/// row by row.
+/// What a statistic may ask of the rows of a tile that have just been routed: those in `live`, which have K choices,
+/// finite weights and no NaN among their logits. A statistic that serves them together has add_tile(lanes, facts,
+/// sums), with the sums that add() gives row by row.
 template <class Tile, class Gate, class Logits> class TileFacts {
 public:
   static constexpr Index rows = Tile::rows;
   using Balance = decltype(std::declval<Gate const&>().balance());
   using Pack = typename Tile::pack;
-  using Row = decltype(std::declval<Balance>().template open<Pack>(typename Tile::open_lanes{}, std::declval<Logits>(), Index{}));
+  using Row = decltype(std::declval<Balance>().template open<Pack>(typename Tile::open_lanes{}, std::declval<Logits>(),
+                                                                   Index{}));
   static constexpr bool has_shares = requires { requires Balance::opens_tiles; };
 
-  TileFacts(Gate const& gate, Logits logits, Index experts, unsigned live, std::int32_t const (*ids)[Tile::rows], Index top_k, float* kept)
-      : balance_(gate.balance()), logits_(logits), experts_(experts), live_(live), ids_(ids), top_k_(top_k), kept_(kept) {}
+  TileFacts(Gate const& gate, Logits logits, Index experts, unsigned live, std::int32_t const (*ids)[Tile::rows],
+            Index top_k, float* kept)
+      : balance_(gate.balance()), logits_(logits), experts_(experts), live_(live), ids_(ids), top_k_(top_k),
+        kept_(kept) {}
 
   Index experts() const { return experts_; }
   Index live_rows() const { return __builtin_popcount(live_); }
@@ -29,7 +32,8 @@ public:
   void count_choices(Index last, std::int64_t* counts) const {
     if (experts_ <= 16) { // the counters would wait for one another
       for (Index e = 0; e < experts_; ++e)
-        for (Index k = 0; k < last; ++k) counts[e] += __builtin_popcount(live_ & Tile::equal_bits(ids_[k], std::int32_t(e)));
+        for (Index k = 0; k < last; ++k)
+          counts[e] += __builtin_popcount(live_ & Tile::equal_bits(ids_[k], std::int32_t(e)));
     } else if (live_ == every_row) {
       for (Index k = 0; k < last; ++k)
         for (int r = 0; r < rows; ++r) ++counts[ids_[k][r]];
@@ -47,7 +51,9 @@ public:
   }
   /// f(e, add_up) for consecutive elements e: add_up(g) is the sum of g(the normalised score there) over the live rows.
   template <class F> void each_share(typename Tile::lanes lanes, F f) {
-    if (!opened_) reuse(balance_.template open<Pack>(typename Tile::open_lanes{}, logits_, experts_, typename Tile::memory{kept_, experts_}));
+    if (!opened_)
+      reuse(balance_.template open<Pack>(typename Tile::open_lanes{}, logits_, experts_,
+                                         typename Tile::memory{kept_, experts_}));
     lanes.each(experts_, [&](auto e) {
       auto const share = [&](int r) {
         return balance_.share(Tile::row_of(row_, r), load(static_cast<float const*>(kept_ + r * experts_), e));
@@ -57,7 +63,8 @@ public:
         if (live_ == every_row)
           for (int r = 1; r < rows; ++r) total = total + g(share(r));
         else
-          for (unsigned left = live_ & (live_ - 1); left != 0; left &= left - 1) total = total + g(share(__builtin_ctz(left)));
+          for (unsigned left = live_ & (live_ - 1); left != 0; left &= left - 1)
+            total = total + g(share(__builtin_ctz(left)));
         return total;
       });
     });
@@ -98,7 +105,8 @@ private:
   using Pack = typename Tile::pack;
   using Gate = decltype(Body::gate);
   using Logits = typename Tile::template logits<Logit>;
-  using Row = decltype(std::declval<Gate const&>().template open<float>(typename Tile::lanes{}, LogitRow<Logit>{nullptr}, Index{}));
+  using Row = decltype(std::declval<Gate const&>().template open<float>(typename Tile::lanes{},
+                                                                        LogitRow<Logit>{nullptr}, Index{}));
   static constexpr bool opens_together = requires { requires Gate::opens_tiles; };
   static constexpr bool has_rough_scores = requires { requires Gate::rough_error() > 0; };
 
@@ -149,14 +157,16 @@ private:
     Tile::template store_rows<int(top_k)>(ids, body_.out.expert_ids.row(first_), body_.out.expert_ids.row_stride());
     Tile::template store_rows<int(top_k)>(weights, body_.out.weights.row(first_), body_.out.weights.row_stride());
     route_rows(missed);
-    if (unsigned const live = every_row & ~missed; body_.partial != nullptr && live != 0) collect(live, ids, kept, opened, keeps);
+    if (unsigned const live = every_row & ~missed; body_.partial != nullptr && live != 0)
+      collect(live, ids, kept, opened, keeps);
   }
 
   LogitRow<Logit> logit_row(Index r) const { return {body_.logits.row(first_ + r)}; }
 
   // What the gate reads of whole rows.
   static auto open_none() {
-    return decltype(std::declval<Gate const&>().template open<Pack>(typename Tile::row_lanes{}, LogitRow<Pack>{nullptr}, Index{})){};
+    return decltype(std::declval<Gate const&>().template open<Pack>(typename Tile::row_lanes{}, LogitRow<Pack>{nullptr},
+                                                                    Index{})){};
   }
   template <class Keep> auto open(Keep keep) const {
     if constexpr (opens_together) {
@@ -164,7 +174,8 @@ private:
     } else {
       auto opened = open_none();
       if constexpr (!std::is_empty_v<Row>)
-        for (Index r = 0; r < rows; ++r) Tile::set_row(opened, int(r), body_.gate.template open<float>(lanes_, logit_row(r), experts_));
+        for (Index r = 0; r < rows; ++r)
+          Tile::set_row(opened, int(r), body_.gate.template open<float>(lanes_, logit_row(r), experts_));
       return opened;
     }
   }
@@ -172,16 +183,22 @@ private:
   // The choices of the rows, from keys in place or in scratch memory. Returns the rows that are left.
   template <class Rows> unsigned choose(bool biased, Rows const& opened, std::int32_t (*ids)[Tile::rows]) const {
     if constexpr (std::same_as<Logit, float>)
-      if (!biased) return body_.selection.choose_tile(Tile{}, typename Tile::keys{logits_.data, logits_.stride, rows * logits_.stride}, experts_, ids);
+      if (!biased)
+        return body_.selection.choose_tile(
+            Tile{}, typename Tile::keys{logits_.data, logits_.stride, rows * logits_.stride}, experts_, ids);
     float* const keys = body_.scratch.tile_keys(memory_);
     if constexpr (has_rough_scores)
       if (biased && body_.options.bias_by == BiasBy::Adding && experts_ > 2 * Tile::rows) {
         write_keys(opened, keys, [](auto const& gate, auto row, auto z) { return gate.rough_score(row, z); });
-        auto const exact_key = [&](std::int32_t const (&index)[Tile::rows]) { return body_.gate.score(opened, logits_at(index)) + bias_at(index); };
-        typename Tile::template rough_keys<decltype(exact_key)> const rough{{keys, experts_}, exact_key, Gate::rough_error()};
+        auto const exact_key = [&](std::int32_t const(&index)[Tile::rows]) {
+          return body_.gate.score(opened, logits_at(index)) + bias_at(index);
+        };
+        typename Tile::template rough_keys<decltype(exact_key)> const rough{
+            {keys, experts_}, exact_key, Gate::rough_error()};
         unsigned const missed = body_.selection.choose_tile(Tile{}, rough, experts_, ids);
         if (__builtin_popcount(missed) < 3) return missed;
-        // Groups too near to one another for rough sums: exact keys for all rows cost less than three rows on their own.
+        // Groups too near to one another for rough sums: exact keys for all rows cost less than three rows on their
+        // own.
       }
     write_keys(opened, keys, [](auto const& gate, auto row, auto z) { return gate.score(row, z); });
     return body_.selection.choose_tile(Tile{}, typename Tile::keys{keys, experts_}, experts_, ids);
@@ -202,7 +219,8 @@ private:
   // [rows, E] the keys that experts rank by, with score(gate, row, z).
   template <class Rows, class Score> void write_keys(Rows const& opened, float* keys, Score score) const {
     for (Index r = 0; r < rows; ++r) {
-      for (Index e = 0; e < experts_; e += 64 / Index(sizeof(Logit))) __builtin_prefetch(logits_.data + (rows + r) * logits_.stride + e);
+      for (Index e = 0; e < experts_; e += 64 / Index(sizeof(Logit)))
+        __builtin_prefetch(logits_.data + (rows + r) * logits_.stride + e);
       body_.key_row(lanes_, logit_row(r), Tile::row_of(opened, int(r)), first_ + r, keys + r * experts_, score);
     }
   }
@@ -215,12 +233,15 @@ private:
     auto const each_row = [&](auto f) { // f(facts) for one row at a time
       for (unsigned left = live; left != 0; left &= left - 1) {
         Index const t = first_ + __builtin_ctz(left);
-        f(body_.facts(logit_row(__builtin_ctz(left)), top_k, body_.out.expert_ids.row(t), body_.out.weights.row(t), memory_, t), t);
+        f(body_.facts(logit_row(__builtin_ctz(left)), top_k, body_.out.expert_ids.row(t), body_.out.weights.row(t),
+                      memory_, t),
+          t);
       }
     };
     if (sequences > 1 && sequence != sequence_of(body_.options.segments.data(), sequences, first_ + rows - 1)) {
       each_row([&](auto const& facts, Index t) {
-        Body::needs::add(lanes_, facts, body_.sums_of(worker_, sequence_of(body_.options.segments.data(), sequences, t)));
+        Body::needs::add(lanes_, facts,
+                         body_.sums_of(worker_, sequence_of(body_.options.segments.data(), sequences, t)));
       });
       return;
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// What a balancing rule may read: sums over tokens, kept as 64-bit integers, so that threads, atomics, micro-batches and
-// ranks can add them in any order and get the same bits. A statistic is a type with
+// What a balancing rule may read: sums over tokens, kept as 64-bit integers, so that threads, atomics, micro-batches
+// and ranks can add them in any order and get the same bits. A statistic is a type with
 //   slots(E)                    how many integers it takes for E experts
 //   add(lanes, facts, sums)     adds what one routed row tells (router/row_facts.hpp) to its integers
 // A rule names the ones it needs in a list, and the router collects exactly these.
@@ -26,7 +26,9 @@ template <class... Statistic> struct List {
   template <class S> static constexpr bool has = (std::same_as<S, Statistic> || ...);
 
   /// int64 slots of one row for E experts.
-  MOEBAL_FN static constexpr Index slots([[maybe_unused]] Index experts) { return (header + ... + Statistic::slots(experts)); }
+  MOEBAL_FN static constexpr Index slots([[maybe_unused]] Index experts) {
+    return (header + ... + Statistic::slots(experts));
+  }
 
   /// First slot of S.
   template <class S>
@@ -47,8 +49,8 @@ template <class... Statistic> struct List {
     });
     (Statistic::add(lanes, facts, sums + offset<Statistic>(facts.experts())), ...);
   }
-  /// The same for rows that a CPU routed together (router/route_tile.hpp), none of which is bad. each_row(f) calls f(facts, token)
-  /// for one row after the other, for statistics that know only single rows.
+  /// The same for rows that a CPU routed together (router/route_tile.hpp), none of which is bad. each_row(f) calls
+  /// f(facts, token) for one row after the other, for statistics that know only single rows.
   template <class Lanes, class Facts, class EachRow>
   static void add_tile(Lanes lanes, Facts& facts, EachRow each_row, std::int64_t* sums) {
     sums[tokens_slot] += facts.live_rows();
@@ -69,7 +71,8 @@ template <class... A> struct Merge<List<A...>, List<>> {
   using type = List<A...>;
 };
 template <class... A, class B, class... Rest> struct Merge<List<A...>, List<B, Rest...>> {
-  using type = typename Merge<std::conditional_t<List<A...>::template has<B>, List<A...>, List<A..., B>>, List<Rest...>>::type;
+  using type =
+      typename Merge<std::conditional_t<List<A...>::template has<B>, List<A...>, List<A..., B>>, List<Rest...>>::type;
 };
 } // namespace detail
 
