@@ -17,7 +17,8 @@ using All = std::tuple<recipes::Switch, recipes::Mixtral, recipes::Jamba, recipe
                        recipes::DeepSeekV3, recipes::Ling2Mini, recipes::KimiK2, recipes::KimiK3, recipes::Glm45, recipes::MiniMaxM2,
                        recipes::MiMoV2Flash, recipes::Nemotron3Nano, recipes::Nemotron3Super, recipes::Nemotron3Ultra, recipes::HunyuanV3,
                        recipes::LongCatFlash, recipes::LocMoE, recipes::Llama4Scout,
-                       recipes::Llama4Maverick, recipes::DeepSeekV4>;
+                       recipes::Llama4Maverick, recipes::DeepSeekV4, recipes::Mixtral8x22B, recipes::MiniMaxText01, recipes::Dbrx,
+                       recipes::HunyuanA13B, recipes::Qwen2, recipes::Granite3Small, recipes::Granite3, recipes::Glm45Air>;
 
 template <class Recipe> auto route(std::vector<float>& logits) {
   std::mt19937_64 engine(3);
@@ -57,6 +58,10 @@ BOOST_AUTO_TEST_CASE(normalised_weights_sum_to_the_scale_of_the_model) {
   BOOST_TEST(weight_sum<recipes::DeepSeekV4>() == 1.5, tolerance(1e-6));
   BOOST_TEST(weight_sum<recipes::Qwen3>() == 1.0, tolerance(1e-6));
   BOOST_TEST(weight_sum<recipes::GptOss>() == 1.0, tolerance(1e-6));
+  BOOST_TEST(weight_sum<recipes::Granite3>() == 1.0, tolerance(1e-6));
+  BOOST_TEST(weight_sum<recipes::Dbrx>() == 1.0, tolerance(1e-6));
+  BOOST_TEST(weight_sum<recipes::Glm45Air>() == 1.0, tolerance(1e-6));
+  BOOST_TEST(weight_sum<recipes::Qwen2>() < 0.9); // raw probabilities
   BOOST_TEST(weight_sum<recipes::OLMoE>() < 0.9); // raw probabilities
   BOOST_TEST(weight_sum<recipes::DeepSeekV2>() < 16.0);
 }

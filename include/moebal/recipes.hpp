@@ -3,7 +3,8 @@
 
 // Routers of published models, with the shapes they are used at. router() is a value to copy and change:
 //   auto router = moebal::recipes::DeepSeekV3::router();
-// Numbers come from the models' configuration files and from the conversion tests of Megatron-Bridge and NeMo Automodel.
+// Numbers come from the models' configuration files, their cards and the conversion tests of Megatron-Bridge and NeMo Automodel.
+// Models whose configuration leaves the score function or the normalisation open (MiniMax-M3, Step-3.7) have none.
 
 #include "gate/grap.hpp"
 #include "gate/jitter.hpp"
@@ -63,8 +64,13 @@ struct Switch : detail::SoftmaxRecipe<1, 128, 768, Normalise::None> { // Switch-
   static constexpr InputJitter jitter{.epsilon = 1e-2f};              // in training
 };
 struct Mixtral : detail::SoftmaxRecipe<2, 8, 4096, Normalise::OverChosen> {}; // Mixtral 8x7B
+struct Mixtral8x22B : detail::SoftmaxRecipe<2, 8, 6144, Normalise::OverChosen> {};
+struct MiniMaxText01 : detail::SoftmaxRecipe<2, 32, 6144, Normalise::OverChosen> {}; // and M1; arXiv 2501.08313
+struct Dbrx : detail::SoftmaxRecipe<4, 16, 6144, Normalise::OverChosen> {};
+struct HunyuanA13B : detail::SoftmaxRecipe<8, 64, 4096, Normalise::OverChosen> {};
 struct Jamba : detail::SoftmaxRecipe<2, 16, 4096, Normalise::None> {};
 struct Qwen15 : detail::SoftmaxRecipe<4, 60, 2048, Normalise::None> {};       // Qwen1.5-MoE-A2.7B
+struct Qwen2 : detail::SoftmaxRecipe<8, 64, 3584, Normalise::None> {};        // Qwen2-57B-A14B
 struct Qwen3 : detail::SoftmaxRecipe<8, 128, 2048, Normalise::OverChosen> {}; // Qwen3-30B-A3B
 struct Qwen3Large : detail::SoftmaxRecipe<8, 128, 4096, Normalise::OverChosen> {}; // Qwen3-235B-A22B
 struct Qwen3Next : detail::SoftmaxRecipe<10, 512, 2048, Normalise::OverChosen> {};
@@ -81,6 +87,8 @@ struct DeepSeekV2 {
 };
 
 // Softmax over the chosen experts. gpt-oss has a bias in its gate product, which is part of the logits.
+struct Granite3Small : detail::OverChosenRecipe<8, 32, 1024> {}; // Granite 3 1B-A400M
+struct Granite3 : detail::OverChosenRecipe<8, 40, 1536> {};      // Granite 3 3B-A800M
 struct GptOss20B : detail::OverChosenRecipe<4, 32, 2880> {};
 struct GptOss : detail::OverChosenRecipe<4, 128, 2880> {}; // gpt-oss-120b
 
@@ -90,6 +98,7 @@ struct Ling2Mini : detail::GroupedSigmoidRecipe<8, 256, 2048> {};
 struct KimiK2 : detail::SigmoidRecipe<8, 384, 7168, 2827> {};
 struct KimiK3 : detail::SigmoidRecipe<16, 896, 7168> {};
 struct Glm45 : detail::SigmoidRecipe<8, 160, 5120, 2500> {};
+struct Glm45Air : detail::SigmoidRecipe<8, 128, 4096> {};
 struct MiniMaxM2 : detail::SigmoidRecipe<8, 256, 3072> {};
 struct MiMoV2Flash : detail::SigmoidRecipe<8, 256, 4096> {};
 struct Nemotron3Nano : detail::SigmoidRecipe<6, 128, 2688, 2500> {};
