@@ -56,7 +56,9 @@ public:
   virtual void restore(std::istream& in) = 0;
   virtual Comm const& comm() const = 0;
 
-  /// Processor time spent so far in the balancer, and on its statistics once these were measured.
+  /// Processor time spent so far from begin_step to end_step, the logit map excluded.
+  virtual double routing_seconds() const = 0;
+  /// The part of it in the balancer, and on its statistics once these were measured.
   virtual double balancer_seconds() const = 0;
   /// Measures what collecting the statistics of such a micro-batch costs: the difference to routing without.
   virtual void measure_statistics(In z, VectorView<Index const> tags, moebal::RoutingView<float> out) = 0;
@@ -108,6 +110,7 @@ public:
   }
 
   void begin_step(Index step, Index micro_batches) override {
+    train::Measured const routing(routing_seconds_);
     train::Measured const measured(balancer_time());
     seed_ = std::uint64_t(step);
     if constexpr (requires { plan_.map.share; }) plan_.map.share = 1 / double(micro_batches);
@@ -115,11 +118,12 @@ public:
     if constexpr (Rules::shuffled) shuffled_.begin_step(micro_batches);
   }
   void route(Index g, In z, VectorView<Index const> tags, moebal::RoutingView<float> out) override {
+    train::Measured const routing(routing_seconds_);
     auto const options = options_of(z.rows(), tags);
     Index const sequences = options.segments.size() - 1;
     if (load_.sequences() != sequences) load_ = moebal::Load<Needs>(sequences, make_.experts);
     route_with<Needs>(router(), z, options, out, load_.view());
-    for (Index e = 0; e < make_.experts; ++e) busy_[std::size_t(e)] += counts()[e];
+    count();
     train::Measured const measured(balancer_time());
     balancer_seconds_ += statistics_seconds_;
     if constexpr (Rules::shuffled)
@@ -128,11 +132,13 @@ public:
       balancer_.observe(g, load_);
   }
   void all_routed() override {
+    train::Measured const routing(routing_seconds_);
     train::Measured const measured(balancer_time());
     if constexpr (Rules::shuffled) shuffled_.show(make_.seed, seed_, comm_, balancer_);
   }
   void backward(Index g, In z, VectorView<Index const> tags, Ids ids, MatrixView<float const> d_weights,
                 Out d_z) override {
+    train::Measured const routing(routing_seconds_);
     auto const options = options_of(z.rows(), tags);
     auto const terms = terms_of(g);
     Router const r = router();
@@ -143,18 +149,12 @@ public:
                     d_z, moebal::WorkspaceView<>(workspace_));
   }
   void end_step(float rate_scale) override {
+    train::Measured const routing(routing_seconds_);
     train::Measured const measured(balancer_time());
     balancer_.end_step(rate_scale);
   }
   bool two_passes() const override { return Rules::two_passes; }
-  VectorView<std::int64_t const> counts() const override {
-    counts_.assign(std::size_t(make_.experts), 0);
-    for (Index s = 0; s < load_.sequences(); ++s) {
-      auto const more = load_.template get<moebal::stats::Counts>(s);
-      for (Index e = 0; e < make_.experts; ++e) counts_[std::size_t(e)] += more[e];
-    }
-    return counts_;
-  }
+  VectorView<std::int64_t const> counts() const override { return counts_; }
   void evaluate(Evaluation how, In z, VectorView<Index const> tags, moebal::RoutingView<float> out) override {
     auto const options = options_of(z.rows(), tags);
     if constexpr (requires { typename Selection::Inference; }) {
@@ -181,6 +181,7 @@ public:
   }
   void save(std::ostream& out) const override { balancer_.save(out); }
   void restore(std::istream& in) override { balancer_.restore(in); }
+  double routing_seconds() const override { return routing_seconds_; }
   double balancer_seconds() const override { return balancer_seconds_; }
   void measure_statistics(In z, VectorView<Index const> tags, moebal::RoutingView<float> out) override {
     if constexpr (balances) {
@@ -209,6 +210,14 @@ private:
   auto terms_of(Index g) {
     train::Measured const measured(balancer_time());
     return balancer_.terms(g);
+  }
+  void count() {
+    counts_.assign(busy_.size(), 0);
+    for (Index s = 0; s < load_.sequences(); ++s) {
+      auto const more = load_.template get<moebal::stats::Counts>(s);
+      for (std::size_t e = 0; e < counts_.size(); ++e) counts_[e] += more[Index(e)];
+    }
+    for (std::size_t e = 0; e < counts_.size(); ++e) busy_[e] += counts_[e];
   }
   Router router() const {
     Selection select = plan_.select;
@@ -262,12 +271,11 @@ private:
   Shuffled<Needs> shuffled_;
   moebal::Plan slots_;
   std::vector<Index> segments_, classes_;
-  std::vector<std::int64_t> busy_; // [E] choices so far, for selections that look at the load
+  std::vector<std::int64_t> counts_, busy_; // [E] choices of the last micro-batch; so far, for selections that look
   std::vector<ExpertId> all_ids_;
   Numbers all_weights_;
-  mutable std::vector<std::int64_t> counts_;
   std::uint64_t seed_ = 0; // of the step
-  double balancer_seconds_ = 0, statistics_seconds_ = 0, ignored_ = 0;
+  double routing_seconds_ = 0, balancer_seconds_ = 0, statistics_seconds_ = 0, ignored_ = 0;
 };
 
 } // namespace lab

@@ -84,7 +84,7 @@ public:
     batches_.resize(std::size_t(source.micro_batches()));
   }
 
-  double seconds() const { return seconds_; }
+  double seconds() const { return method_->routing_seconds(); }
   Index computing() const { return method_->zeros().ffn; }
   Index tokens() const { return tokens_; }
   Traffic traffic() const { return method_->comm().traffic(); }
@@ -93,36 +93,24 @@ public:
     Index const all = source_.micro_batches();
     Tally tally;
     gradient_.assign(weights_.size(), 0);
-    {
-      train::Measured const measured(seconds_);
-      method_->begin_step(step, all);
-    }
+    method_->begin_step(step, all);
     bool const learns = method_->learns();
     for (Index g = 0; g < all; ++g) {
       Batch& b = batches_[std::size_t(g)];
       prepare(step, g, weights_, Noise::Drawn, b.logits, b);
       if (record_) write(step, g, b);
-      {
-        train::Measured const measured(seconds_);
-        method_->route(g, view(b), tags(b), {routed(b).ids, routed(b).weights});
-      }
+      method_->route(g, view(b), tags(b), {routed(b).ids, routed(b).weights});
       tokens_ += b.tokens;
       count(step, g, b, judge, tally);
       if (learns && !method_->two_passes()) learn(step, g, b);
     }
-    {
-      train::Measured const measured(seconds_);
-      method_->all_routed();
-    }
+    method_->all_routed();
     if (learns && method_->two_passes())
       for (Index g = 0; g < all; ++g) learn(step, g, batches_[std::size_t(g)]);
     // Rates fall in a line, so that what can settle does; not where the skew goes on moving.
     bool const settles = source_.inputs() && source_.inputs()->shape().skew != Skew::Drift;
     double const left = settles ? double(source_.steps() - step) / double(source_.steps()) : 1;
-    {
-      train::Measured const measured(seconds_);
-      method_->end_step(float(left));
-    }
+    method_->end_step(float(left));
     if (learns) {
       comm_.all_reduce_sum(gradient_); // the mean over ranks is the gradient; Adam does not see the factor
       adam_.step(gradient_, 2.0 / double(source_.steps()) * left, std::size_t(source_.experts()), weights_);
@@ -189,10 +177,7 @@ private:
     Index const experts = source_.experts();
     d_logits_.resize(b.logits.size());
     Out const d(d_logits_.data(), b.tokens, experts);
-    {
-      train::Measured const measured(seconds_);
-      method_->backward(g, view(b), tags(b), routed(b).ids, MatrixView<float const>{}, d);
-    }
+    method_->backward(g, view(b), tags(b), routed(b).ids, MatrixView<float const>{}, d);
     Batch scratch; // where the router started
     prepare(step, g, start_, Noise::None, reference_, scratch);
     float const pull = float(setting_.anchor / double(std::max<Index>(1, b.tokens * source_.micro_batches())));
@@ -245,7 +230,6 @@ private:
   std::vector<Batch> batches_;
   Judge judge_;
   Adam adam_;
-  double seconds_ = 0;
   Index tokens_ = 0;
 };
 

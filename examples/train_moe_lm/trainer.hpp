@@ -113,10 +113,12 @@ private:
     comm.barrier(); // the weights are there
     Batches batches(static_cast<std::size_t>(s_.micro_batches));
     for (Index step = record_.steps(); step < s_.steps && !stop_;) {
-      double const wall = wall_seconds(), cpu = thread_seconds(), balancing = method->balancer_seconds();
+      double const wall = wall_seconds(), cpu = thread_seconds();
+      double const routing = method->routing_seconds(), balancing = method->balancer_seconds();
       one_step(comm, *method, step, batches);
       Tally& mine = tallies_[std::size_t(comm.rank())];
       mine.cpu_seconds += thread_seconds() - cpu;
+      mine.routing_seconds += method->routing_seconds() - routing;
       mine.balancer_seconds += method->balancer_seconds() - balancing;
       comm.barrier();
       if (comm.rank() == 0) note_step(step, wall_seconds() - wall);
@@ -150,36 +152,25 @@ private:
     Parameters<float> const p(shape_, weights_.data());
     Parameters<float> g(shape_, mine.data());
 
-    {
-      Measured const measured(tally.routing_seconds);
-      method.begin_step(step, s_.micro_batches);
-    }
+    method.begin_step(step, s_.micro_batches);
     for (Index i = 0; i < s_.micro_batches; ++i) {
       Activations<float>& a = batches[std::size_t(i)];
       embed(shape_, p, corpus_.training(seed_, step, comm.rank(), i), a);
       prepare(method, a);
       method.forward(view(a.n), draw(comm, step, i), router_of(p), view(a.logits));
       if (step == 0 && i == 0) method.measure_statistics(view(a.logits), a.tags, a.routing.view());
-      {
-        Measured const measured(tally.routing_seconds);
-        method.route(i, view(a.logits), a.tags, a.routing.view());
-      }
-      for (std::size_t e = 0; e < tally.load.size(); ++e) tally.load[e] += method.counts()[Index(e)];
+      method.route(i, view(a.logits), a.tags, a.routing.view());
+      auto const counts = method.counts();
+      for (Index e = 0; e < counts.size(); ++e) tally.load[std::size_t(e)] += counts[e];
       if (observer_.routed) observer_.routed(step, a, router_of(p), method);
       tally.dropped += dispatch(method, a);
       tally.loss += predict(shape_, p, a);
       if (!method.two_passes()) backward(comm, method, step, i, p, a, g);
     }
-    {
-      Measured const measured(tally.routing_seconds);
-      method.all_routed();
-    }
+    method.all_routed();
     if (method.two_passes())
       for (Index i = 0; i < s_.micro_batches; ++i) backward(comm, method, step, i, p, batches[std::size_t(i)], g);
-    {
-      Measured const measured(tally.routing_seconds);
-      method.end_step(float(s_.steps - step) / float(s_.steps)); // rates fall linearly to zero over the run
-    }
+    method.end_step(float(s_.steps - step) / float(s_.steps)); // rates fall linearly to zero over the run
 
     comm.barrier(); // all gradients are there, and nobody reads the weights
     Index const n = weights_.size();
@@ -196,11 +187,8 @@ private:
     float const scale = 1 / float(a.batch.tokens() * s_.micro_batches); // a mean over the tokens of the rank
     predict_backward(shape_, p, scale, a, g);
     a.d_logits.resize(a.logits.rows(), a.logits.cols());
-    {
-      Measured const measured(tallies_[std::size_t(comm.rank())].routing_seconds);
-      method.backward(i, view(a.logits), a.tags, std::as_const(a.routing).expert_ids(),
-                      moebal::as_matrix(std::as_const(a.d_weights)), view(a.d_logits));
-    }
+    method.backward(i, view(a.logits), a.tags, std::as_const(a.routing).expert_ids(),
+                    moebal::as_matrix(std::as_const(a.d_weights)), view(a.d_logits));
     method.backward_map(view(a.n), draw(comm, step, i), router_of(p), view(a.logits), view(a.d_logits),
                         {g.router.data(), std::size_t(g.router.size())}, view(a.d_n));
     embed_backward(shape_, p, a, g);
