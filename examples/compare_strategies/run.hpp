@@ -10,6 +10,7 @@
 #include "../train_moe_lm/record.hpp"
 
 #include <moebal/core/trace.hpp>
+#include <moebal/core/trace_writer.hpp>
 
 #include <optional>
 

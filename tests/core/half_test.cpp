@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Widening, for each of the 65536 values of both types, against their definitions.
+// Widening, for each of the 65536 values of both types, against their definitions; and narrowing.
 #include "support/test.hpp"
 
 #include <moebal/core/half.hpp>
@@ -10,6 +10,8 @@
 
 using moebal::BFloat16;
 using moebal::Half;
+using moebal::to_bfloat16;
+using moebal::to_half;
 using moebal::widen;
 
 namespace {
@@ -54,6 +56,32 @@ BOOST_AUTO_TEST_CASE(wider_types_stay) {
   BOOST_TEST((std::is_same_v<moebal::compute_t<float>, float>));
   BOOST_TEST((std::is_same_v<moebal::compute_t<Half>, float>));
   BOOST_TEST((std::is_same_v<moebal::compute_t<BFloat16>, float>));
+}
+
+BOOST_AUTO_TEST_CASE(narrowed_to_the_nearest) {
+  for (std::uint32_t bits = 0; bits < 0x10000; ++bits) { // what is representable stays
+    float const half = widen(Half{std::uint16_t(bits)}), brain = widen(BFloat16{std::uint16_t(bits)});
+    if (std::isnan(half))
+      BOOST_REQUIRE(std::isnan(widen(to_half(half))));
+    else
+      BOOST_REQUIRE(to_half(half).bits == bits);
+    if (std::isnan(brain))
+      BOOST_REQUIRE(std::isnan(widen(to_bfloat16(brain))));
+    else
+      BOOST_REQUIRE(to_bfloat16(brain).bits == bits);
+  }
+  for (std::uint32_t bits = 0; bits < 0x7bff;
+       ++bits) { // between neighbours the nearer one; the middle goes to the even one
+    float const low = widen(Half{std::uint16_t(bits)}), high = widen(Half{std::uint16_t(bits + 1)}),
+                middle = low + (high - low) / 2;
+    BOOST_REQUIRE(to_half(middle).bits == (bits & 1 ? bits + 1 : bits));
+    BOOST_REQUIRE(to_half(std::nextafter(middle, 0.0f)).bits == bits);
+    BOOST_REQUIRE(to_half(std::nextafter(middle, 1e9f)).bits == bits + 1);
+  }
+  BOOST_TEST(to_half(65519.996f).bits == 0x7bff);
+  BOOST_TEST(to_half(65520.0f).bits == 0x7c00);
+  BOOST_TEST(to_bfloat16(1.00390625f).bits == 0x3f80); // 1 + 2^-8, the middle
+  BOOST_TEST(to_bfloat16(1.01171875f).bits == 0x3f82); // 1 + 3 2^-8
 }
 
 BOOST_AUTO_TEST_SUITE_END()

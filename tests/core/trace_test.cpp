@@ -3,6 +3,7 @@
 #include "support/test.hpp"
 
 #include <moebal/core/trace.hpp>
+#include <moebal/core/trace_writer.hpp>
 
 #include <cmath>
 #include <random>
@@ -14,13 +15,13 @@ BOOST_AUTO_TEST_SUITE(core_trace)
 
 namespace {
 
-/// The bytes of docs/record_trace.py for E = 2, one batch (step 3, rank 1, micro-batch 0) of one token with logits 0.5 and -2 and
-/// token id 7; written by it.
+/// The bytes of docs/record_trace.py for E = 2, one batch (step 3, rank 1, micro-batch 0) of one token with logits 0.5
+/// and -2 and token id 7; written by it.
 std::string by_the_page() {
   static unsigned char const bytes[] = {
-      77, 79, 69, 66, 65, 76, 84, 82, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 198, 172, 25, 245, 1, 0, 0,
-      0, 3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 63, 0, 0, 0, 192, 7, 0, 0, 0, 0, 0,
-      0, 0, 206, 134, 188, 192, 2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 110, 88, 68, 91};
+      77, 79, 69, 66, 65, 76, 84, 82, 1,   0,   0,   0,   0, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 198, 172, 25, 245, 1, 0,
+      0,  0,  3,  0,  0,  0,  1,  0,  0,   0,   0,   0,   0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,   63,  0,  0,   0, 192,
+      7,  0,  0,  0,  0,  0,  0,  0,  206, 134, 188, 192, 2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 110, 88,  68, 91};
   return {reinterpret_cast<char const*>(bytes), sizeof bytes};
 }
 Trace read(std::string const& bytes) {
@@ -77,38 +78,19 @@ BOOST_AUTO_TEST_CASE(a_trace_comes_back_as_it_was) {
 }
 
 BOOST_AUTO_TEST_CASE(narrow_logits_are_the_nearest) {
-  for (std::uint32_t bits = 0; bits < 0x10000; ++bits) { // what is representable stays
-    float const half = widen(Half{std::uint16_t(bits)}), brain = widen(BFloat16{std::uint16_t(bits)});
-    if (std::isnan(half))
-      BOOST_REQUIRE(std::isnan(widen(Half{moebal::detail::to_float16(half)})));
-    else
-      BOOST_REQUIRE(moebal::detail::to_float16(half) == bits);
-    if (std::isnan(brain))
-      BOOST_REQUIRE(std::isnan(widen(BFloat16{moebal::detail::to_bfloat16(brain)})));
-    else
-      BOOST_REQUIRE(moebal::detail::to_bfloat16(brain) == bits);
-  }
-  for (std::uint32_t bits = 0; bits < 0x7bff; ++bits) { // between neighbours the nearer one; the middle goes to the even one
-    float const low = widen(Half{std::uint16_t(bits)}), high = widen(Half{std::uint16_t(bits + 1)}), middle = low + (high - low) / 2;
-    BOOST_REQUIRE(moebal::detail::to_float16(middle) == (bits & 1 ? bits + 1 : bits));
-    BOOST_REQUIRE(moebal::detail::to_float16(std::nextafter(middle, 0.0f)) == bits);
-    BOOST_REQUIRE(moebal::detail::to_float16(std::nextafter(middle, 1e9f)) == bits + 1);
-  }
-  BOOST_TEST(moebal::detail::to_float16(65519.996f) == 0x7bff);
-  BOOST_TEST(moebal::detail::to_float16(65520.0f) == 0x7c00);
-  BOOST_TEST(moebal::detail::to_bfloat16(1.00390625f) == 0x3f80); // 1 + 2^-8, the middle
-  BOOST_TEST(moebal::detail::to_bfloat16(1.01171875f) == 0x3f82); // 1 + 3 2^-8
   TraceBatch const b = batch_of(0, 7, 3, 5);
   for (TraceType const type : {TraceType::BFloat16, TraceType::Float16}) {
     Trace const trace = read(written({.experts = 3, .type = type}, {b}));
     double const most = type == TraceType::BFloat16 ? 0x1p-8 : 0x1p-11;
     for (std::size_t i = 0; i < b.logits.size(); ++i)
-      BOOST_TEST(std::abs(double(trace.batches()[0].logits[i]) - double(b.logits[i])) <= most * std::abs(double(b.logits[i])));
+      BOOST_TEST(std::abs(double(trace.batches()[0].logits[i]) - double(b.logits[i])) <=
+                 most * std::abs(double(b.logits[i])));
   }
 }
 
 BOOST_AUTO_TEST_CASE(every_damaged_byte_and_every_cut_is_refused) {
-  std::string const good = written({.experts = 3, .tags = TraceTags::Recorded}, {batch_of(0, 2, 3, 1), batch_of(1, 1, 3, 2)});
+  std::string const good =
+      written({.experts = 3, .tags = TraceTags::Recorded}, {batch_of(0, 2, 3, 1), batch_of(1, 1, 3, 2)});
   BOOST_CHECK_NO_THROW(read(good));
   for (std::size_t i = 0; i < good.size(); ++i) {
     std::string bad = good;
@@ -134,7 +116,8 @@ BOOST_AUTO_TEST_CASE(refusals_say_what_was_needed) {
   BOOST_CHECK_EXCEPTION(read(out.str()), StateError, says("it was cut off, or never closed"));
   BOOST_CHECK_EXCEPTION(writer.write(batch_of(0, 1, 4, 1)), ShapeError, says("elements: needed 3, had 4"));
   writer.close();
-  BOOST_CHECK_EXCEPTION(writer.write(batch_of(0, 1, 3, 1)), StateError, says("needed one that is open, had a closed one"));
+  BOOST_CHECK_EXCEPTION(writer.write(batch_of(0, 1, 3, 1)), StateError,
+                        says("needed one that is open, had a closed one"));
   BOOST_CHECK_THROW(TraceWriter(out, {.experts = 0}), ShapeError);
 }
 

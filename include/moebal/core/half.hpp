@@ -34,6 +34,30 @@ MOEBAL_FN inline float widen(Half x) {
 MOEBAL_FN inline float widen(float x) { return x; }
 MOEBAL_FN inline double widen(double x) { return x; }
 
+/// To the nearest, ties to even; NaN stays NaN. For files and tests.
+MOEBAL_FN inline BFloat16 to_bfloat16(float x) {
+  auto const bits = __builtin_bit_cast(std::uint32_t, x);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return {std::uint16_t(bits >> 16 | 0x40u)};
+  return {std::uint16_t((bits + 0x7fffu + (bits >> 16 & 1)) >> 16)};
+}
+MOEBAL_FN inline Half to_half(float x) {
+  auto const bits = __builtin_bit_cast(std::uint32_t, x);
+  std::uint32_t const sign = bits >> 16 & 0x8000u, magnitude = bits & 0x7fffffffu;
+  if (magnitude > 0x7f800000u) return {std::uint16_t(sign | 0x7e00u)};
+  if (magnitude >= 0x477ff000u) return {std::uint16_t(sign | 0x7c00u)}; // from 65520 on
+  std::uint32_t mantissa = magnitude, shift = 13;
+  if (magnitude < 0x38800000u) { // below 2^-14: a denormal, in units of 2^-24
+    std::uint32_t const exponent = magnitude >> 23;
+    if (exponent < 101) return {std::uint16_t(sign)};
+    mantissa = (magnitude & 0x7fffffu) | 0x800000u;
+    shift = 126 - exponent;
+  } else {
+    mantissa -= 112u << 23;
+  }
+  std::uint32_t const half = mantissa >> shift, rest = mantissa & ((1u << shift) - 1), middle = 1u << (shift - 1);
+  return {std::uint16_t(sign | (half + (rest > middle || (rest == middle && (half & 1)))))};
+}
+
 /// The type a logit is computed in: double stays double, everything else is fp32.
 template <class Logit> struct ComputeType {
   using type = float;
