@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// Two packs that go through the same arithmetic side by side. A score function is one long chain of dependent
-// operations; a processor finds the next chain only so far ahead, so chains are laid beside each other in the program.
+// Two values that go through the same arithmetic side by side: a pack of eight-byte elements, which needs two
+// registers; and packs beside one another, since a score function is one long chain of dependent operations and a
+// processor finds the next chain only so far ahead.
 
-#include "pack_memory.hpp"
+#include "../core/math.hpp"
 
 namespace moebal {
 
@@ -30,21 +31,6 @@ template <class V> struct Both {
 };
 template <class V> Both(V, V) -> Both<V>;
 
-/// The elements at `low`, then those at `high`.
-template <class At> struct BothAt {
-  At low, high;
-};
-template <class T, class At> inline auto load(T const* p, BothAt<At> e) {
-  return Both{load(p, e.low), load(p, e.high)};
-}
-template <class T, class At, class V> inline void store(T* p, BothAt<At> e, Both<V> value) {
-  store(p, e.low, value.low);
-  store(p, e.high, value.high);
-}
-template <class V, class At> inline auto rank_word(Both<V> key, BothAt<At> e) {
-  return Both{rank_word(key.low, e.low), rank_word(key.high, e.high)};
-}
-
 namespace math {
 template <class V> struct Ops<Both<V>> {
   using O = Ops<V>;
@@ -69,10 +55,10 @@ template <class V> struct Ops<Both<V>> {
   static Both<V> sqrt(Both<V> x) { return {O::sqrt(x.low), O::sqrt(x.high)}; }
   static auto is_nan(Both<V> x) { return Both{math::is_nan(x.low), math::is_nan(x.high)}; }
   static Both<V> smaller(Both<V> x, Both<V> limit) {
-    return {math::smaller(x.low, limit.low), math::smaller(x.high, limit.high)};
+    return {O::smaller(x.low, limit.low), O::smaller(x.high, limit.high)};
   }
   static Both<V> larger(Both<V> x, Both<V> limit) {
-    return {math::larger(x.low, limit.low), math::larger(x.high, limit.high)};
+    return {O::larger(x.low, limit.low), O::larger(x.high, limit.high)};
   }
   static Both<V> rough_reciprocal(Both<V> x)
     requires requires { O::rough_reciprocal(x.low); }

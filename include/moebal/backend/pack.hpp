@@ -5,6 +5,7 @@
 // multiply-add (the compilers' own contraction is not to be relied on). Decision: docs/decisions/0003-packs.md.
 
 #include "../core/lanes.hpp"
+#include "both.hpp"
 
 #include <type_traits>
 
@@ -63,6 +64,7 @@ template <class T, int W> struct Pack {
   friend Pack operator/(Pack a, Pack b) { return a.v / b.v; }
   friend Pack operator-(Pack a) { return -a.v; }
   friend Pack operator+(Pack a, T b) { return a.v + b; }
+  friend Pack operator*(Pack a, T b) { return a.v * b; }
   friend Pack operator&(Pack a, Pack b) { return a.v & b.v; }
   friend Pack operator|(Pack a, Pack b) { return a.v | b.v; }
   friend Pack operator~(Pack a) { return ~a.v; }
@@ -74,11 +76,7 @@ template <class T, int W> struct Pack {
 };
 
 /// W eight-byte elements, in two registers.
-template <class T, int W> struct Twin {
-  Pack<T, W / 2> low, high;
-  friend Twin operator+(Twin a, Twin b) { return {a.low + b.low, a.high + b.high}; }
-  friend Twin operator*(Twin a, T b) { return {a.low.v * b, a.high.v * b}; }
-};
+template <class T, int W> using Twin = Both<Pack<T, W / 2>>;
 
 namespace detail {
 template <class To, class From, int W> inline Twin<To, W> widen_twin(Pack<From, W> x) {
@@ -143,42 +141,37 @@ template <int W> struct Ops<Pack<float, W>> {
     return r;
   }
   static Mask<W> is_nan(V x) { return {x.v != x.v}; }
+  static V smaller(V x, V limit) {
 #if defined(__AVX512F__)
-  static V smaller(V x, V limit)
-    requires(W == 16)
-  {
-    return V(typename V::native(_mm512_maskz_min_ps(__mmask16(-1), __m512(x.v), __m512(limit.v))));
-  }
-  static V larger(V x, V limit)
-    requires(W == 16)
-  {
-    return V(typename V::native(_mm512_maskz_max_ps(__mmask16(-1), __m512(x.v), __m512(limit.v))));
-  }
-  static V rough_reciprocal(V d)
-    requires(W == 16)
-  {
-    V const y(typename V::native(_mm512_maskz_rcp14_ps(__mmask16(-1), __m512(d.v))));
-    return fma(y, fma(-d, y, splat(1)), y);
-  }
+    if constexpr (W == 16)
+      return V(typename V::native(_mm512_maskz_min_ps(__mmask16(-1), __m512(x.v), __m512(limit.v))));
 #endif
 #if defined(__AVX2__)
-  static V smaller(V x, V limit)
-    requires(W == 8)
-  {
-    return V(typename V::native(_mm256_min_ps(__m256(x.v), __m256(limit.v))));
-  }
-  static V larger(V x, V limit)
-    requires(W == 8)
-  {
-    return V(typename V::native(_mm256_max_ps(__m256(x.v), __m256(limit.v))));
-  }
-  static V rough_reciprocal(V d)
-    requires(W == 8)
-  {
-    V const y(typename V::native(_mm256_rcp_ps(__m256(d.v))));
-    return fma(y, fma(-d, y, splat(1)), y);
-  }
+    if constexpr (W == 8) return V(typename V::native(_mm256_min_ps(__m256(x.v), __m256(limit.v))));
 #endif
+    return select(x < limit, x, limit);
+  }
+  static V larger(V x, V limit) {
+#if defined(__AVX512F__)
+    if constexpr (W == 16)
+      return V(typename V::native(_mm512_maskz_max_ps(__mmask16(-1), __m512(x.v), __m512(limit.v))));
+#endif
+#if defined(__AVX2__)
+    if constexpr (W == 8) return V(typename V::native(_mm256_max_ps(__m256(x.v), __m256(limit.v))));
+#endif
+    return select(x > limit, x, limit);
+  }
+  /// 1 / d to within 2^-22, where the processor has an estimate to start from.
+  static V rough_reciprocal(V d) {
+    [[maybe_unused]] auto const refined = [d](V y) { return fma(y, fma(-d, y, splat(1)), y); };
+#if defined(__AVX512F__)
+    if constexpr (W == 16) return refined(V(typename V::native(_mm512_maskz_rcp14_ps(__mmask16(-1), __m512(d.v)))));
+#endif
+#if defined(__AVX2__)
+    if constexpr (W == 8) return refined(V(typename V::native(_mm256_rcp_ps(__m256(d.v)))));
+#endif
+    return splat(1) / d;
+  }
   static V sqrt(V x) {
 #if defined(__AVX512F__)
     // The masked form, because g++ 12 warns of the undefined operand inside the plain one.
@@ -204,7 +197,7 @@ template <int W> inline Twin<std::uint64_t, W> rank_word(Pack<float, W> key, Pac
 template <int W> inline Twin<std::uint64_t, W> rank_word(Pack<float, W> key, PackTail<W> e) {
   return rank_word(key, PackAt<W>{e.first});
 }
-template <int W> inline Twin<std::uint64_t, W> below(Twin<std::uint64_t, W> word, std::uint64_t bound) {
+template <int N> inline Both<Pack<std::uint64_t, N>> below(Both<Pack<std::uint64_t, N>> word, std::uint64_t bound) {
   auto const cut = [bound](auto part) { return decltype(part)(part.v < bound ? part.v : part.v ^ part.v); };
   return {cut(word.low), cut(word.high)};
 }

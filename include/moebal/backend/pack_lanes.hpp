@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include "both.hpp"
+#include "pack_memory.hpp"
 
 namespace moebal {
 

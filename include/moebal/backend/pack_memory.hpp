@@ -100,4 +100,19 @@ template <class T, int W> inline void store(T* p, PackTail<W> e, Twin<T, W> valu
   detail::store_head(p + e.first + low, value.high, e.count - low);
 }
 
+/// The elements at `low`, then those at `high`.
+template <class At> struct BothAt {
+  At low, high;
+};
+template <class T, class At> inline auto load(T const* p, BothAt<At> e) {
+  return Both{load(p, e.low), load(p, e.high)};
+}
+template <class T, class At, class V> inline void store(T* p, BothAt<At> e, Both<V> value) {
+  store(p, e.low, value.low);
+  store(p, e.high, value.high);
+}
+template <class V, class At> inline auto rank_word(Both<V> key, BothAt<At> e) {
+  return Both{rank_word(key.low, e.low), rank_word(key.high, e.high)};
+}
+
 } // namespace moebal

@@ -21,6 +21,7 @@ namespace moebal {
 template <class M> struct Tile {
   static constexpr int W = M::width;
   static constexpr Index rows = W;
+  static constexpr unsigned every_row = TileBounds<M>::every_row; // a bit each
   static constexpr int most_k = 16;
   static constexpr Index most_stride = 0x7fffffff / W;  // elements between rows: offsets within a tile have 32 bits
   static constexpr Index most_experts = Index(1) << 20; // ids within a word
@@ -137,10 +138,12 @@ template <class M> struct Tile {
     if constexpr (!std::is_empty_v<Rows>) {
       constexpr std::size_t fields = sizeof(Rows) / sizeof(pack);
       static_assert(sizeof(Rows) == fields * sizeof(pack));
-      float numbers[fields][W];
-      __builtin_memcpy(numbers, &rows_of, sizeof(numbers));
       pack spread[fields];
-      for (std::size_t f = 0; f < fields; ++f) spread[f] = pack(typename pack::native{} + numbers[f][r]);
+      for (std::size_t f = 0; f < fields; ++f) {
+        float number;
+        __builtin_memcpy(&number, reinterpret_cast<unsigned char const*>(&rows_of) + at(f, r), sizeof(number));
+        spread[f] = pack(typename pack::native{} + number);
+      }
       __builtin_memcpy(static_cast<void*>(&row), spread, sizeof(row));
     }
     return row;
@@ -151,8 +154,7 @@ template <class M> struct Tile {
     float numbers[fields];
     __builtin_memcpy(numbers, &row, sizeof(row));
     for (std::size_t f = 0; f < fields; ++f)
-      __builtin_memcpy(reinterpret_cast<unsigned char*>(&rows_of) + (f * W + std::size_t(r)) * sizeof(float),
-                       &numbers[f], sizeof(float));
+      __builtin_memcpy(reinterpret_cast<unsigned char*>(&rows_of) + at(f, r), &numbers[f], sizeof(float));
   }
 
 private:
@@ -162,7 +164,9 @@ private:
   using Words = TileWords<M>;
   using Bounds = TileBounds<M>;
   using Survivors = TileSurvivors<M>;
-  static constexpr unsigned every_row = Bounds::every_row;
+
+  /// Bytes before the number of row r in field f of an aggregate of packs.
+  static constexpr std::size_t at(std::size_t field, int r) { return (field * W + std::size_t(r)) * sizeof(float); }
 
   template <int K, class Column> static void columns_to_rows(Column column, float* rows_out, Index stride) {
     if (K == 1 && stride == 1) return M::store(rows_out, column(0));

@@ -90,21 +90,6 @@ template <class Selection, class Gate, class Needs, class Logit, class Memory> s
     RouteTile<Tile, RouteRow>(*this, memory, worker, first).route();
   }
 
-  /// The keys that experts rank by.
-  template <class Lanes, class X, class Row, class Score>
-  void key_row(Lanes lanes, X x, Row row, Index t, float* keys, Score score) const {
-    float const* const bias = options.bias_of(t, logits.cols());
-    bool const biased = bias != nullptr;
-    BiasBy const by = options.bias_by;
-    auto const g = gate;
-    lanes.each(logits.cols(), [=](auto e) {
-      using V = decltype(x(e));
-      V value = x(e);
-      if (biased) value = with_bias(score(g, row, value), V(load(bias, e)), by);
-      store(keys, e, value);
-    });
-  }
-
   /// What a statistic may ask of row t.
   template <class X>
   MOEBAL_FN auto facts(X x, Index count, ExpertId const* ids, real const* weights, std::byte* memory, Index t) const {

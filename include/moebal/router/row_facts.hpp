@@ -12,16 +12,17 @@ template <class Gate, class Logit> class RowFacts {
 public:
   using real = compute_t<Logit>;
 
-  MOEBAL_FN RowFacts(Gate const& gate, LogitRow<Logit> logits, Index experts, Index top_k, Index count, ExpertId const* ids,
-                     real const* weights, float const* bias, Index token_class, rank_word_t<real>* words, real* values, ExpertId* spare_ids)
-      : gate_(gate), logits_(logits), experts_(experts), top_k_(top_k), count_(count), ids_(ids), weights_(weights), bias_(bias),
-        token_class_(token_class), words_(words), values_(values), spare_ids_(spare_ids) {}
+  MOEBAL_FN RowFacts(Gate const& gate, LogitRow<Logit> logits, Index experts, Index top_k, Index count,
+                     ExpertId const* ids, real const* weights, float const* bias, Index token_class,
+                     rank_word_t<real>* words, real* values, ExpertId* spare_ids)
+      : gate_(gate), logits_(logits), experts_(experts), top_k_(top_k), count_(count), ids_(ids), weights_(weights),
+        bias_(bias), token_class_(token_class), words_(words), values_(values), spare_ids_(spare_ids) {}
 
   MOEBAL_FN Index experts() const { return experts_; }
   MOEBAL_FN Index top_k() const { return top_k_; }
-  MOEBAL_FN Index count() const { return count_; }           // experts chosen, at most K
-  MOEBAL_FN ExpertId const* ids() const { return ids_; }     // [count] as routed
-  MOEBAL_FN real const* weights() const { return weights_; } // [count]
+  MOEBAL_FN Index count() const { return count_; }             // experts chosen, at most K
+  MOEBAL_FN ExpertId const* ids() const { return ids_; }       // [count] as routed
+  MOEBAL_FN real const* weights() const { return weights_; }   // [count]
   MOEBAL_FN Index token_class() const { return token_class_; } // RowOptions::classes of the row, or 0
 
   /// A NaN logit, or a weight that is not finite.
@@ -70,8 +71,8 @@ public:
     real const most = lanes.template max<real>(experts_, [=](auto e) { return decltype(x(e))(load(b, e)); }, least);
     return {-lanes.template max<real>(experts_, [=](auto e) { return -decltype(x(e))(load(b, e)); }, least), most};
   }
-  /// f(e, alpha - s_e) with the score s of every expert, e an Index; alpha is the (K + 1)-th best score + bias, so that this
-  /// is the bias from which on an expert is chosen. Nothing where K = E. Groups play no part, and a bias adds.
+  /// f(e, alpha - s_e) with the score s of every expert, e an Index; alpha is the (K + 1)-th best score + bias, so that
+  /// this is the bias from which on an expert is chosen. Nothing where K = E. Groups play no part, and a bias adds.
   template <class Lanes, class F> MOEBAL_FN void each_margin(Lanes lanes, F f) const {
     if (top_k_ >= experts_) return;
     auto const x = logits_;
@@ -103,7 +104,7 @@ private:
   Index experts_, top_k_, count_;
   ExpertId const* ids_;
   real const* weights_;
-  float const* bias_;        // [E] of the row's class, or null
+  float const* bias_; // [E] of the row's class, or null
   Index token_class_;
   rank_word_t<real>* words_; // [E] scratch
   real* values_;             // [E] scratch

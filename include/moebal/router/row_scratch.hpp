@@ -17,14 +17,16 @@ template <class Real> struct RowScratch {
   MOEBAL_FN std::size_t bytes() const {
     return (reals_at() + sizeof(Real) * std::size_t((1 + tile_rows) * experts + 2 * top_k) + 127) / 64 * 64;
   }
-  MOEBAL_FN Word* words(std::byte* memory) const { return reinterpret_cast<Word*>(memory); }                    // [E]
-  MOEBAL_FN Word* selection(std::byte* memory) const { return words(memory) + experts; }                        // [selection_words]
-  MOEBAL_FN Real* values(std::byte* memory) const { return reinterpret_cast<Real*>(memory + reals_at()); }      // [E]
-  MOEBAL_FN Real* reals(std::byte* memory) const { return values(memory); }                                     // [E + 2 K]
-  MOEBAL_FN Real* chosen(std::byte* memory) const { return values(memory) + experts; }                          // [2 K]
+  MOEBAL_FN Word* words(std::byte* memory) const { return reinterpret_cast<Word*>(memory); } // [E]
+  MOEBAL_FN Word* selection(std::byte* memory) const { return words(memory) + experts; }     // [selection_words]
+  MOEBAL_FN Real* values(std::byte* memory) const { return reinterpret_cast<Real*>(memory + reals_at()); } // [E]
+  MOEBAL_FN Real* reals(std::byte* memory) const { return values(memory); }                                // [E + 2 K]
+  MOEBAL_FN Real* chosen(std::byte* memory) const { return values(memory) + experts; }                     // [2 K]
 
-  MOEBAL_FN ExpertId* spare_ids(std::byte* memory) const { return reinterpret_cast<ExpertId*>(chosen(memory)); } // [K], over chosen
-  MOEBAL_FN Real* tile_keys(std::byte* memory) const { return chosen(memory) + 2 * top_k; }                      // [tile_rows, E]
+  MOEBAL_FN ExpertId* spare_ids(std::byte* memory) const {
+    return reinterpret_cast<ExpertId*>(chosen(memory));
+  }                                                                                         // [K], over chosen
+  MOEBAL_FN Real* tile_keys(std::byte* memory) const { return chosen(memory) + 2 * top_k; } // [tile_rows, E]
 
 private:
   MOEBAL_FN std::size_t reals_at() const { return sizeof(Word) * std::size_t(experts + selection_words); }
