@@ -4,10 +4,9 @@
 // Balancer<Scope, Rule>: the statistics of a training step in, loss terms and the selection bias out.
 
 #include "balance/balancers.hpp"
-#include "balance/linear.hpp"
 #include "balance/loss_free_bias.hpp"
 #include "balance/move_bias.hpp"
-#include "balance/rules.hpp"
+#include "balance/rule_states.hpp"
 #include "balance/scope.hpp"
 #include "balance/state.hpp"
 #include "balance/step_record.hpp"
@@ -15,8 +14,6 @@
 #include "balance/terms.hpp"
 #include "balance/z_loss.hpp"
 #include "communicator.hpp"
-
-#include <cmath>
 
 namespace moebal {
 
@@ -68,14 +65,12 @@ public:
   /// shape: E >= 1 and 1 <= K <= E. The last argument, std::type_identity<double>{}, is for routers that compute in
   /// double.
   Balancer(Scope, Rule rule, BalancerShape shape, Comm comm = Comm{}, std::type_identity<Real> = {})
-      : rules_(rule), shape_(checked(shape)), comm_(std::move(comm)), step_(shape.experts),
+      : shape_(checked(shape)), states_(rule, shape.experts), comm_(std::move(comm)), step_(shape.experts),
         bias_(has_bias ? std::size_t(token_classes * shape.experts) : 0, bias_by == BiasBy::Scaling ? 1.0f : 0.0f),
-        moved_(bias_.size()) {
-    start_rules();
-  }
+        moved_(bias_.size()) {}
 
   BalancerShape shape() const { return shape_; }
-  RuleSet const& rules() const { return rules_; }
+  RuleSet const& rules() const { return states_.rules(); }
   Comm const& comm() const { return comm_; }
 
   /// Opens a step of G >= 1 micro-batches, the same G on all ranks.
@@ -115,28 +110,9 @@ public:
     if constexpr (!has_loss) return terms_.view();
     for (Index w = 0; w < step_.windows(g); ++w) {
       auto const wide = window(g, w);
-      each_rule(wide, states_.data(), [&]<class R>(R const& rule, detail::window_of<R> const& narrow, float*) {
-        if constexpr (loss_rule<R>) terms_.loss += rule.value(narrow);
-        if (w >= sequences) return;
-        if constexpr (score_rule<R>)
-          detail::each_slope(rule, narrow, [&](Index e, double slope) {
-            terms_.slopes[std::size_t(w * shape_.experts + e)] += slope;
-          });
-        if constexpr (weight_rule<R>)
-          detail::each_weight_slope(rule, narrow, [&](Index e, double slope) {
-            terms_.weight_slopes[std::size_t(w * shape_.experts + e)] += slope;
-          });
-        if constexpr (square_rule<R>) terms_.z_slopes[std::size_t(w)] += rule.z_slope(narrow);
-      });
+      states_.each(wide, [&](auto const& rule, auto const& narrow, VectorView<float>) { terms_.add(rule, narrow, w); });
     }
-    if constexpr (!Scope::per_sequence) { // one window: all sequences have its slopes
-      auto const repeat = [](std::vector<double>& values, Index n) {
-        for (std::size_t i = std::size_t(n); i < values.size(); ++i) values[i] = values[i - std::size_t(n)];
-      };
-      repeat(terms_.slopes, shape_.experts);
-      repeat(terms_.weight_slopes, shape_.experts);
-      repeat(terms_.z_slopes, 1);
-    }
+    if constexpr (!Scope::per_sequence) terms_.repeat_first(); // one window: all sequences have its slopes
     return terms_.view();
   }
 
@@ -181,7 +157,8 @@ public:
   /// The selection bias [E], fp32, or [C, E] where a rule keeps one for each class of tokens; empty without a bias
   /// rule. The view stays valid and shows the bias as it moves.
   VectorView<float const> bias() const { return bias_; }
-  /// Starts from a given bias, of the size of bias(), e.g. of a published model; equal on all ranks. Not in an open step.
+  /// Starts from a given bias, of the size of bias(), e.g. of a published model; equal on all ranks. Not in an open
+  /// step.
   void set_bias(VectorView<float const> bias) {
     require_closed("set_bias");
     require_equal("set_bias: experts", Index(bias_.size()), bias.size());
@@ -203,7 +180,7 @@ public:
     auto read = detail::read_state(in, state());
     auto const states = read.numbers.begin() + std::ptrdiff_t(bias_.size());
     std::copy(read.numbers.begin(), states, bias_.begin());
-    std::copy(states, read.numbers.end(), states_.begin());
+    std::copy(states, read.numbers.end(), states_.numbers().begin());
     steps_ = read.steps;
   }
 
@@ -233,56 +210,36 @@ private:
     return [this](VectorView<std::int64_t> values) { comm_.all_reduce_sum(values); };
   }
 
-  /// f(rule, its window of `wide` with its state, its state) for each rule; states: those of all rules, in order.
-  template <class F> void each_rule(Window<needs, pooled> const& wide, float* states, F const& f) const {
-    rules_.each([&]<class R>(R const& rule) {
-      detail::window_of<R> narrow(wide);
-      f(rule, narrow.with_state(states), states);
-      states += detail::state_size_of<R>(shape_.experts);
-    });
-  }
-  void start_rules() {
-    rules_.each([&]<class R>(R const& rule) {
-      std::size_t const first = states_.size();
-      Index const size = detail::state_size_of<R>(shape_.experts);
-      states_.resize(first + std::size_t(size));
-      if constexpr (requires { rule.check(shape_.experts); }) rule.check(shape_.experts);
-      if constexpr (stateful_rule<R>) rule.start(VectorView<float>(states_.data() + first, size));
-    });
-  }
-
   void move(float rate_scale) {
     auto const loads = step_.bias_loads(comm_.rank() == 0, sum_over_ranks());
     Window<needs, pooled> wide(shape_.top_k, step_.no_scores(), loads, 0, 0, 1.0 / stats::score_one<Real>);
-    each_rule(wide.at_step(steps_), states_.data(),
-              [&]<class R>(R const& rule, detail::window_of<R> const& narrow, float* state) {
-                if constexpr (stateful_rule<R>)
-                  rule.advance(narrow, VectorView<float>(state, detail::state_size_of<R>(shape_.experts)));
-                if constexpr (bias_rule<R>) {
-                  detail::move_bias(rule, narrow, rate_scale, bias_, moved_);
-                  std::copy(moved_.begin(), moved_.end(), bias_.begin());
-                }
-              });
+    states_.each(wide.at_step(steps_),
+                 [&]<class R>(R const& rule, detail::window_of<R> const& narrow, VectorView<float> numbers) {
+                   if constexpr (stateful_rule<R>) rule.advance(narrow, numbers);
+                   if constexpr (bias_rule<R>) {
+                     detail::move_bias(rule, narrow, rate_scale, bias_, moved_);
+                     std::copy(moved_.begin(), moved_.end(), bias_.begin());
+                   }
+                 });
   }
 
   detail::BalancerState state() const {
     std::string name = std::string(Scope::name) + (Scope::accumulate == Accumulate::None      ? ""
                                                    : Scope::accumulate == Accumulate::Running ? ",running"
                                                                                               : ",two_pass");
-    rules_.each([&](auto const& rule) { name.append("+").append(rule.name); });
+    rules().each([&](auto const& rule) { name.append("+").append(rule.name); });
     std::vector<float> numbers = bias_;
-    numbers.insert(numbers.end(), states_.begin(), states_.end());
+    numbers.insert(numbers.end(), states_.numbers().begin(), states_.numbers().end());
     return {name, shape_.experts, shape_.top_k, steps_, numbers};
   }
 
-  RuleSet rules_;
   BalancerShape shape_;
+  detail::RuleStates<RuleSet> states_;
   [[no_unique_address]] Comm comm_;
   Record step_;
   detail::TermsBuffer<Real> terms_;
-  std::vector<float> bias_;   // [C, E] or empty
-  std::vector<float> moved_;  // [C, E] or empty: what one rule answered
-  std::vector<float> states_; // of the stateful rules, in order
+  std::vector<float> bias_;  // [C, E] or empty
+  std::vector<float> moved_; // [C, E] or empty: what one rule answered
   std::int64_t steps_ = 0;
 };
 

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "support/test.hpp"
 
+#include <moebal/stats/by_class.hpp>
 #include <moebal/stats/counts.hpp>
 #include <moebal/stats/log_sum_exp_squares.hpp>
 #include <moebal/stats/score_sums.hpp>
+#include <moebal/stats/weight_sums.hpp>
 
 #include <limits>
 #include <type_traits>
@@ -38,7 +40,12 @@ BOOST_AUTO_TEST_CASE(no_window_overflows) {
   double const most = double(std::numeric_limits<std::int64_t>::max());
   BOOST_TEST(double(max_tokens<float>) * score_one<float> < most);
   BOOST_TEST(double(max_tokens<double>) * score_one<double> < most);
-  BOOST_TEST(square_limit * double(Index(1) << 22) < most);
+  BOOST_TEST(square_limit * double(List<LogSumExpSquares>::most_tokens<float>) < most);
 }
+// The tightest of a list, wherever the statistic stands in it.
+static_assert(None::most_tokens<float> == Index(1) << 40 && List<Counts>::most_tokens<double> == Index(1) << 40);
+static_assert(A::most_tokens<float> == max_tokens<float> && A::most_tokens<double> == max_tokens<double>);
+static_assert(B::most_tokens<float> == Index(1) << 22 && List<WeightSums>::most_tokens<double> == max_tokens<double>);
+static_assert(List<Counts, ByClass<2, A>>::most_tokens<float> == max_tokens<float>);
 
 BOOST_AUTO_TEST_SUITE_END()

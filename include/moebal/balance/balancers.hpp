@@ -60,13 +60,8 @@ public:
     each([&](auto& b) { b.observe(g, load); });
   }
   Terms<real> terms(Index g) {
-    bool first = true;
-    each([&](auto& b) {
-      auto const more = b.terms(g);
-      if (first) sum_.clear(0, 0, false, false, false);
-      first = false;
-      sum_.add(more);
-    });
+    sum_.clear(0, 0, false, false, false);
+    each([&](auto& b) { sum_.add(b.terms(g)); });
     return sum_.view();
   }
   void end_step(float rate_scale = 1) {

@@ -32,22 +32,17 @@ template <balance_rule R, rate_schedule S> struct Factored {
     if constexpr (requires { rule.check(experts); }) rule.check(experts);
   }
 
-  MOEBAL_FN double slope(window_type const& window, Index expert) const requires score_rule<R> {
-    return schedule(window.step()) * rule.slope(window, expert);
-  }
   MOEBAL_FN auto summary(window_type const& window) const requires requires(R const& r) { r.summary(window); }
   { return rule.summary(window); }
-  template <class Summary>
-  MOEBAL_FN double slope(window_type const& window, Index expert, Summary const& summary) const requires score_rule<R> {
-    return schedule(window.step()) * rule.slope(window, expert, summary);
+  template <class... Summary>
+  MOEBAL_FN double slope(window_type const& window, Index expert,
+                         Summary const&... summary) const requires score_rule<R> {
+    return schedule(window.step()) * rule.slope(window, expert, summary...);
   }
-  MOEBAL_FN double weight_slope(window_type const& window, Index expert) const requires weight_rule<R> {
-    return schedule(window.step()) * rule.weight_slope(window, expert);
-  }
-  template <class Summary>
+  template <class... Summary>
   MOEBAL_FN double weight_slope(window_type const& window, Index expert,
-                                Summary const& summary) const requires weight_rule<R> {
-    return schedule(window.step()) * rule.weight_slope(window, expert, summary);
+                                Summary const&... summary) const requires weight_rule<R> {
+    return schedule(window.step()) * rule.weight_slope(window, expert, summary...);
   }
   MOEBAL_FN double z_slope(window_type const& window) const requires square_rule<R> {
     return schedule(window.step()) * rule.z_slope(window);

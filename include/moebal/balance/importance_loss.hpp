@@ -39,31 +39,26 @@ template <class Statistic> struct ImportanceOf {
   MOEBAL_FN detail::Spread summary(Window<needs, pooled> const& window) const {
     return detail::spread_of(sums(window), window.experts(), variance);
   }
-  MOEBAL_FN double slope(Window<needs, pooled> const& window, Index expert, detail::Spread const& spread) const
+  template <class... Spread>
+  MOEBAL_FN double slope(Window<needs, pooled> const& window, Index expert, Spread const&... spread) const
     requires(!of_weights)
   {
-    return by_sum(window, expert, spread);
+    return by_sum(window, expert, spread...);
   }
-  MOEBAL_FN double slope(Window<needs, pooled> const& window, Index expert) const
-    requires(!of_weights)
-  {
-    return by_sum(window, expert, summary(window));
-  }
-  MOEBAL_FN double weight_slope(Window<needs, pooled> const& window, Index expert, detail::Spread const& spread) const
+  template <class... Spread>
+  MOEBAL_FN double weight_slope(Window<needs, pooled> const& window, Index expert, Spread const&... spread) const
     requires of_weights
   {
-    return by_sum(window, expert, spread);
-  }
-  MOEBAL_FN double weight_slope(Window<needs, pooled> const& window, Index expert) const
-    requires of_weights
-  {
-    return by_sum(window, expert, summary(window));
+    return by_sum(window, expert, spread...);
   }
   MOEBAL_FN double value(Window<needs, pooled> const& window) const {
     return coefficient * detail::cv_squared(summary(window), epsilon) * window.share();
   }
 
 private:
+  MOEBAL_FN double by_sum(Window<needs, pooled> const& window, Index expert) const {
+    return by_sum(window, expert, summary(window));
+  }
   MOEBAL_FN double by_sum(Window<needs, pooled> const& window, Index expert, detail::Spread const& spread) const {
     // By the mean, load_tokens times as much as by the sum: then token_weight knows ranks and micro-batches.
     double const slope = detail::cv_squared_slope(spread, sums(window)(expert), window.experts(), epsilon);

@@ -28,20 +28,30 @@ template <linear_rule R, expert_groups Classes> struct PerClass {
   void check(Index experts) const {
     if constexpr (requires { rule.check(experts); }) rule.check(experts);
   }
-  MOEBAL_FN double slope(window_type const& window, Index expert) const {
-    return weight(window, expert) * rule.slope(window, expert);
+  MOEBAL_FN auto summary(window_type const& window) const
+    requires requires(R const& r) { r.summary(window); }
+  {
+    return rule.summary(window);
   }
-  MOEBAL_FN auto summary(window_type const& window) const requires requires(R const& r) { r.summary(window); }
-  { return rule.summary(window); }
-  template <class Summary>
-  MOEBAL_FN double slope(window_type const& window, Index expert, Summary const& summary) const {
-    return weight(window, expert) * rule.slope(window, expert, summary);
+  template <class... Summary>
+  MOEBAL_FN double slope(window_type const& window, Index expert, Summary const&... summary) const {
+    return weight(window, expert) * rule.slope(window, expert, summary...);
   }
   MOEBAL_FN double value(window_type const& window) const { return detail::linear_value(*this, window); }
 
-  MOEBAL_FN static Index state_size(Index experts) requires stateful_rule<R> { return R::state_size(experts); }
-  void start(VectorView<float> state) const requires stateful_rule<R> { rule.start(state); }
-  void advance(window_type const& window, VectorView<float> state) const requires stateful_rule<R> {
+  MOEBAL_FN static Index state_size(Index experts)
+    requires stateful_rule<R>
+  {
+    return R::state_size(experts);
+  }
+  void start(VectorView<float> state) const
+    requires stateful_rule<R>
+  {
+    rule.start(state);
+  }
+  void advance(window_type const& window, VectorView<float> state) const
+    requires stateful_rule<R>
+  {
     rule.advance(window, state);
   }
 

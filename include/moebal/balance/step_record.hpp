@@ -8,7 +8,6 @@
 #include "scope.hpp"
 
 #include "../core/errors.hpp"
-#include "../stats/weight_sums.hpp"
 
 #include <algorithm>
 #include <string>
@@ -33,16 +32,6 @@ template <load_on_host L, class... S>
 inline constexpr bool load_has<L, stats::List<S...>> = (LoadTraits<L>::list::template has<S> && ...);
 
 template <class... S, class F> void each_statistic(stats::List<S...>, F const& f) { (f(std::type_identity<S>{}), ...); }
-
-/// Tokens that one row of these statistics may hold before a sum could leave 63 bits.
-template <class List, class Real> constexpr Index token_limit() {
-  Index limit = Index(1) << 40;
-  if (List::template has<stats::ScoreSums> || List::template has<stats::WeightSums>)
-    limit = std::min(limit, stats::max_tokens<Real>);
-  if (List::template has<stats::LogSumExpSquares>)
-    limit = std::min(limit, Index(1) << 22); // square_limit * 2^22 = 2^62
-  return limit;
-}
 
 /// Calls f(from, to) for the header and each statistic of List, as views of sequence s of `load` and of `row`.
 template <class List, class From, class F>
@@ -178,7 +167,7 @@ private:
     require_tokens<List>(tokens);
   }
   template <class List> static void require_tokens(Index tokens) {
-    require_within("tokens of one window", 0, token_limit<List, Real>(), tokens);
+    require_within("tokens of one window", 0, List::template most_tokens<Real>, tokens);
   }
 
   template <class Reduce> void pool(Index g, Reduce const& reduce) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include "linear.hpp"
+
 #include "../core/views.hpp"
 
 #include <algorithm>
@@ -37,6 +39,23 @@ template <class Real> struct TermsBuffer {
     weight_slopes.assign(weights ? std::size_t(sequences * experts) : 0, 0);
     z_slopes.assign(squares ? std::size_t(sequences) : 0, 0);
   }
+  /// Adds what a rule says of its window w: the window's loss and, where w is a sequence, the sequence's slopes.
+  template <class R, class W> void add(R const& rule, W const& window, Index w) {
+    if constexpr (loss_rule<R>) loss += rule.value(window);
+    if (w >= sequences) return;
+    if constexpr (score_rule<R>)
+      each_slope(rule, window, [&](Index e, double slope) { slopes[std::size_t(w * experts + e)] += slope; });
+    if constexpr (weight_rule<R>)
+      each_weight_slope(rule, window,
+                        [&](Index e, double slope) { weight_slopes[std::size_t(w * experts + e)] += slope; });
+    if constexpr (square_rule<R>) z_slopes[std::size_t(w)] += rule.z_slope(window);
+  }
+  /// Gives the slopes of the first sequence to all.
+  void repeat_first() {
+    repeat(slopes, experts);
+    repeat(weight_slopes, experts);
+    repeat(z_slopes, 1);
+  }
   /// Adds other terms of the same micro-batch; either may have no slopes.
   void add(Terms<Real> const& more) {
     loss += more.loss;
@@ -67,6 +86,9 @@ private:
     if (more.empty()) return;
     sum.resize(std::size_t(sequences * experts), 0);
     for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += more.data()[i];
+  }
+  static void repeat(std::vector<double>& values, Index n) {
+    for (std::size_t i = std::size_t(n); i < values.size(); ++i) values[i] = values[i - std::size_t(n)];
   }
   static void round(std::vector<double> const& from, std::vector<Real>& to) {
     to.resize(from.size());

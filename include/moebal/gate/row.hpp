@@ -6,22 +6,23 @@
 // An element-wise gate (sigmoid, sqrt-softplus, ...) is a function of one logit: it has score(z), a NaN where z is one,
 // and slope(z, s), and ElementwiseRow below does the rest. It may have rough_score(z), which is faster and at most
 // rough_error off. A row gate (softmax) has the members itself:
-//   open(lanes, x, E)             what a score needs to know of the whole row
-//   score(row, z)                 the score of a logit; increasing in z, so that without a bias experts rank by logit
-//   weigh(lanes, row, z, count, K, weights)   weights of the `count` <= K chosen logits z
-//   weigh_pull(lanes, z, count, K, d_weight, factor, value)   d loss / d z_k of the weights is factor[k] * value[k],
-//   where they read
-//                                 no more than the chosen logits
-//   weigh_pull(lanes, row, z, count, K, d_weight, factor, value)   the same for weights that read the whole row, each a
-//   function of its
-//                                 own normalised score: factor is that score
-//   balance()                     the normalised scores q that statistics sum: open(lanes, x, E, keep), which shows
-//   keep(e, u) what each
-//                                 element has before it is divided by the row's sum; share(row, u), the q that becomes
-//                                 of it; score(row, z); whether it is `normalised`, divided by a sum over the row; and
-//                                 pull(row, z, u, centred slope) for the way back (gate/pull_back.hpp)
-// Where open reads numbers of the row beside elements through number_at (core/lanes.hpp) it serves several rows at
-// once, which opens_tiles = true says.
+//   open(lanes, x, E)     what a score needs to know of the whole row
+//   score(row, z)         the score of a logit; increasing in z, so that without a bias experts rank by logit
+//   weights_read_row(K)   whether the weights of K choices read more than the chosen logits
+//   weigh(lanes, row, z, count, K, weights)
+//                         weights of the `count` <= K chosen logits z
+//   weigh_pull(lanes, z, count, K, d_weight, factor, value)
+//                         d loss / d z_k of weights that read the chosen logits alone is factor[k] * value[k]
+//   weigh_pull(lanes, row, z, count, K, d_weight, factor, value)
+//                         the same for weights that read the row, each a function of its own normalised score: factor
+//                         is that score (gate/pull_back.hpp)
+//   balance()             the normalised scores q that statistics sum:
+//     open(lanes, x, E, keep)   which shows keep(e, u) what each element has before it is divided by the row's sum
+//     share(row, u)             the q that becomes of u;  score(row, z): the same of a logit
+//     normalised                whether there is such a sum
+//     pull(row, z, u, slope)    the way back, the slope being centred already (gate/pull_back.hpp)
+// opens_tiles = true, of either, says that open serves several rows at once: it reads numbers of the row beside elements
+// through number_at (core/lanes.hpp). A gate whose open has the type of its balance's keeps the same things.
 
 #include "chosen.hpp"
 #include "keep.hpp"

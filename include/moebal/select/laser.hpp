@@ -17,7 +17,8 @@ namespace moebal {
 /// not be read. candidates 0 is 2 K; sharp 0.6 and near 0.5 are ours: a model's own distribution of the K best scores'
 /// share should set `sharp` (1 and more: always balance; 0: never). Weights are the gate's for the ids taken. Causal:
 /// the load is of earlier calls. Communicated: nothing here; serving ranks share their counters. Gradient: for
-/// inference. Cost: the row's sum, candidates + 2 K rounds over E words in cache.
+/// inference. Cost: the row's sum and K rounds over E words in cache; candidates + 2 K rounds more where it is not
+/// clear.
 template <int K, class Memory = HostMemory> struct Laser {
   static_assert(K >= 1, "moebal: Laser<K> needs K of at least 1");
   static constexpr Index top_k = K;
@@ -43,41 +44,38 @@ template <int K, class Memory = HostMemory> struct Laser {
     using Word = rank_word_t<Real>;
     Word* const words = row.words;
     Real const* const values = row.values;
-    if (!is_clear(lanes, row)) {
-      Word* const free = row.scratch;
-      std::int64_t const* const busy = load.data();
-      lanes.each_one(row.experts, [=](Index e) { free[e] = 0; });
-      Real least = 0;
-      Index const n = places() < row.experts ? places() : row.experts;
-      select::best_first(lanes, static_cast<Word const*>(words), row.experts, n, [&](Index place, Word word) {
-        Index const e = Index(id_of(word));
-        if (place == 0) least = math::mul(values[e], Real(near));
-        if (place >= K && !(values[e] >= least)) return;
-        lanes.once([=] { free[e] = ~(Word(busy[e]) << 8 | Word(place)); });
-      });
-      Word last = 0; // the least free that is taken
-      select::best_first(lanes, static_cast<Word const*>(free), row.experts, K, [&](Index, Word word) { last = word; });
-      lanes.each_one(row.experts, [=](Index e) { words[e] = free[e] >= last ? words[e] : 0; });
-    }
-    select::best_first(lanes, static_cast<Word const*>(words), row.experts, K,
-                       [=](Index k, Word word) { lanes.once([=] { ids[k] = id_of(word); }); });
-    return K;
-  }
-
-private:
-  MOEBAL_FN Index places() const { return candidates > 0 ? candidates : 2 * K; }
-
-  template <class Real, class Lanes> MOEBAL_FN bool is_clear(Lanes lanes, select::Candidates<Real> row) const {
-    Real const* const values = row.values;
     Real const all = lanes.template sum<Real>(row.experts, [=](auto e) {
       using moebal::load; // beside our own `load`; packs of lanes bring theirs
       return load(values, e);
     });
     Real best = 0;
-    select::best_first(lanes, static_cast<rank_word_t<Real> const*>(row.words), row.experts, K,
-                       [&](Index, rank_word_t<Real> word) { best = best + values[id_of(word)]; });
-    return !(best < math::mul(all, Real(sharp)));
+    auto const take = [=](Index k, Word word) { lanes.once([=] { ids[k] = id_of(word); }); };
+    select::best_first(lanes, static_cast<Word const*>(words), row.experts, K, [&](Index k, Word word) {
+      best = best + values[id_of(word)];
+      take(k, word);
+    });
+    if (!(best < math::mul(all, Real(sharp)))) return K; // clear
+
+    Word* const free = row.scratch;
+    std::int64_t const* const busy = load.data();
+    lanes.each_one(row.experts, [=](Index e) { free[e] = 0; });
+    Real least = 0;
+    Index const n = places() < row.experts ? places() : row.experts;
+    select::best_first(lanes, static_cast<Word const*>(words), row.experts, n, [&](Index place, Word word) {
+      Index const e = Index(id_of(word));
+      if (place == 0) least = math::mul(values[e], Real(near));
+      if (place >= K && !(values[e] >= least)) return;
+      lanes.once([=] { free[e] = ~(Word(busy[e]) << 8 | Word(place)); });
+    });
+    Word last = 0; // the least free that is taken
+    select::best_first(lanes, static_cast<Word const*>(free), row.experts, K, [&](Index, Word word) { last = word; });
+    lanes.each_one(row.experts, [=](Index e) { words[e] = free[e] >= last ? words[e] : 0; });
+    select::best_first(lanes, static_cast<Word const*>(words), row.experts, K, take);
+    return K;
   }
+
+private:
+  MOEBAL_FN Index places() const { return candidates > 0 ? candidates : 2 * K; }
 };
 static_assert(row_selection<Laser<2>>);
 

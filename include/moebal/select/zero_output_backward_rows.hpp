@@ -19,17 +19,14 @@ namespace detail {
 
 template <class Real, class M> struct ZeroOutputBackwardRow {
   using real = Real;
-  ZeroExperts zeros;
-  MatrixView<Real const, M> x;
-  MatrixView<ExpertId const, M> ids;
-  MatrixView<Real const, M> weights;
-  ConstantExperts<Real, M> constants;
+  ZeroOutputInputs<Real, M> inputs;
   MatrixView<Real const, M> d_out;
   ZeroOutputGradient<Real, M> gradient;
   Real* of_vector; // [T, K] w a2, which d_vectors sums
   Real* of_mixer;  // [T, K] d loss / d (first product), which d_mixers sums
 
   template <class Lanes> MOEBAL_FN void operator()(Lanes lanes, std::byte*, Index, Index t) const {
+    auto const& [zeros, x, ids, weights, constants] = inputs;
     Index const width = x.cols();
     Real const *const in = x.row(t), *const d = d_out.row(t);
     Real* const d_in = gradient.d_x.data() == nullptr ? nullptr : gradient.d_x.row(t);
@@ -69,14 +66,13 @@ template <class Real, class M> struct ZeroOutputBackwardRow {
 /// Row c of d_vectors and rows 2 c, 2 c + 1 of d_mixers, in the order of tokens.
 template <class Real, class M> struct ConstantGradientRow {
   using real = Real;
-  ZeroExperts zeros;
-  MatrixView<Real const, M> x;
-  MatrixView<ExpertId const, M> ids;
+  ZeroOutputInputs<Real, M> inputs;
   MatrixView<Real const, M> d_out;
   Real const *of_vector, *of_mixer;
   MatrixView<Real, M> d_vectors, d_mixers;
 
   template <class Lanes> MOEBAL_FN void operator()(Lanes lanes, std::byte*, Index, Index c) const {
+    auto const& [zeros, x, ids, weights, constants] = inputs;
     Index const width = x.cols();
     auto const clear = [&](Real* row) { lanes.each_one(width, [=](Index d) { row[d] = 0; }); };
     if (d_vectors.data() != nullptr) clear(d_vectors.row(c));

@@ -17,8 +17,7 @@ template <class Real = float, class Memory = HostMemory> struct ConstantExperts 
 namespace detail {
 
 template <class Real, class Lanes> MOEBAL_FN Real row_product(Lanes lanes, Real const* a, Real const* b, Index n) {
-  return lanes.template dot<Real>(
-      n, [=](auto d) { return load(a, d); }, [=](auto d) { return load(b, d); });
+  return lanes.template dot<Real>(n, [=](auto d) { return load(a, d); }, [=](auto d) { return load(b, d); });
 }
 /// to += factor * from.
 template <class Real, class Lanes>
@@ -38,16 +37,22 @@ MOEBAL_FN Real own_part(Lanes lanes, ConstantExperts<Real, M> const& constants, 
   return math::sigmoid(first - second);
 }
 
+/// What both ways read.
+template <class Real, class M> struct ZeroOutputInputs {
+  ZeroExperts zeros;
+  MatrixView<Real const, M> x;       // [T, D]
+  MatrixView<ExpertId const, M> ids; // [T, K]
+  MatrixView<Real const, M> weights; // [T, K]
+  ConstantExperts<Real, M> constants;
+};
+
 template <class Real, class M> struct ZeroOutputRow {
   using real = Real;
-  ZeroExperts zeros;
-  MatrixView<Real const, M> x;
-  MatrixView<ExpertId const, M> ids;
-  MatrixView<Real const, M> weights;
-  ConstantExperts<Real, M> constants;
+  ZeroOutputInputs<Real, M> inputs;
   MatrixView<Real, M> out;
 
   template <class Lanes> MOEBAL_FN void operator()(Lanes lanes, std::byte*, Index, Index t) const {
+    auto const& [zeros, x, ids, weights, constants] = inputs;
     Real own = 0; // what the token itself is multiplied by
     for (Index k = 0; k < ids.cols(); ++k) {
       ExpertId const id = ids(t, k);

@@ -9,9 +9,8 @@ namespace moebal {
 
 namespace detail {
 
-template <class Real, class M>
-void check_zero_outputs(ZeroExperts const& zeros, MatrixView<Real const, M> x, MatrixView<ExpertId const, M> ids,
-                        MatrixView<Real const, M> weights, ConstantExperts<Real, M> const& constants) {
+template <class Real, class M> void check_zero_outputs(ZeroOutputInputs<Real, M> const& inputs) {
+  auto const& [zeros, x, ids, weights, constants] = inputs;
   zeros.check();
   require_equal("expert_ids [T, K], rows", x.rows(), ids.rows());
   require_equal("weights [T, K], rows", x.rows(), weights.rows());
@@ -38,11 +37,11 @@ void combine_zero_into(Exec const& exec, ZeroExperts zeros, std::type_identity_t
                        std::type_identity_t<MatrixView<ExpertId const, M>> ids,
                        std::type_identity_t<MatrixView<Real const, M>> weights,
                        std::type_identity_t<ConstantExperts<Real, M>> constants, MatrixView<Real, M> out) {
-  detail::check_zero_outputs(zeros, x, ids, weights, constants);
+  detail::ZeroOutputInputs<Real, M> const inputs{zeros, x, ids, weights, constants};
+  detail::check_zero_outputs(inputs);
   require_equal("out [T, D], rows", x.rows(), out.rows());
   require_equal("out [T, D], columns", x.cols(), out.cols());
-  exec.for_rows(x.rows(), 0, WorkspaceView<M>{},
-                detail::ZeroOutputRow<Real, M>{zeros, x, ids, weights, constants, out});
+  exec.for_rows(x.rows(), 0, WorkspaceView<M>{}, detail::ZeroOutputRow<Real, M>{inputs, out});
 }
 
 /// Bytes of workspace of combine_zero_backward_into.
@@ -59,7 +58,8 @@ void combine_zero_backward_into(Exec const& exec, ZeroExperts zeros, std::type_i
                                 std::type_identity_t<ConstantExperts<Real, M>> constants,
                                 std::type_identity_t<MatrixView<Real const, M>> d_out,
                                 ZeroOutputGradient<Real, M> gradient, WorkspaceView<M> workspace) {
-  detail::check_zero_outputs(zeros, x, ids, weights, constants);
+  detail::ZeroOutputInputs<Real, M> const inputs{zeros, x, ids, weights, constants};
+  detail::check_zero_outputs(inputs);
   detail::check_zero_part("d_out [T, D]", x.rows(), x.cols(), d_out);
   detail::check_zero_part("d_x [T, D]", x.rows(), x.cols(), gradient.d_x);
   detail::check_zero_part("d_weights [T, K]", ids.rows(), ids.cols(), gradient.d_weights);
@@ -68,12 +68,11 @@ void combine_zero_backward_into(Exec const& exec, ZeroExperts zeros, std::type_i
   workspace.require(combine_zero_backward_bytes<Real>(exec, ids.rows(), ids.cols()));
   Real* const of_vector = workspace.template take<Real>(ids.rows() * ids.cols());
   Real* const of_mixer = workspace.template take<Real>(ids.rows() * ids.cols());
-  exec.for_rows(
-      x.rows(), 0, WorkspaceView<M>{},
-      detail::ZeroOutputBackwardRow<Real, M>{zeros, x, ids, weights, constants, d_out, gradient, of_vector, of_mixer});
+  exec.for_rows(x.rows(), 0, WorkspaceView<M>{},
+                detail::ZeroOutputBackwardRow<Real, M>{inputs, d_out, gradient, of_vector, of_mixer});
   if (gradient.d_vectors.data() != nullptr || gradient.d_mixers.data() != nullptr)
     exec.for_rows(zeros.constant, 0, WorkspaceView<M>{},
-                  detail::ConstantGradientRow<Real, M>{zeros, x, ids, d_out, of_vector, of_mixer, gradient.d_vectors,
+                  detail::ConstantGradientRow<Real, M>{inputs, d_out, of_vector, of_mixer, gradient.d_vectors,
                                                        gradient.d_mixers});
 }
 

@@ -10,6 +10,7 @@ namespace moebal::stats {
 /// counted. Cost: that of the list, `classes` times its integers. Exact, as they are.
 template <int classes, statistic_list List> struct ByClass {
   static_assert(classes >= 1, "moebal: ByClass needs at least one class of tokens");
+  template <class Real> static constexpr Index most_tokens = List::template most_tokens<Real>;
   MOEBAL_FN static constexpr Index slots(Index experts) { return classes * List::slots(experts); }
   /// Where the row of class c begins.
   MOEBAL_FN static constexpr Index row(Index c, Index experts) { return c * List::slots(experts); }

@@ -8,10 +8,13 @@ namespace moebal::stats {
 inline constexpr double square_one = 0x1p40;   // units in 1 of the fractions
 inline constexpr double square_limit = 0x1p40; // larger squares count as this
 
-/// Sum over tokens of logsumexp(logits)^2: the whole units, then the fractions in units of 1 / square_one. NaN counts as 0.
+/// Sum over tokens of logsumexp(logits)^2: the whole units, then the fractions in units of 1 / square_one. NaN counts
+/// as 0.
 struct LogSumExpSquares {
+  template <class> static constexpr Index most_tokens = Index(1) << 22; // square_limit * 2^22 = 2^62
   MOEBAL_FN static constexpr Index slots(Index) { return 2; }
-  template <class Lanes, class Facts> MOEBAL_FN static void add(Lanes lanes, Facts const& facts, std::int64_t* squares) {
+  template <class Lanes, class Facts>
+  MOEBAL_FN static void add(Lanes lanes, Facts const& facts, std::int64_t* squares) {
     double const lse = facts.log_sum_exp(lanes);
     double square = math::mul(lse, lse);
     square = square < square_limit ? square : square_limit;

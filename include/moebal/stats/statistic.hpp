@@ -5,17 +5,28 @@
 // and ranks can add them in any order and get the same bits. A statistic is a type with
 //   slots(E)                    how many integers it takes for E experts
 //   add(lanes, facts, sums)     adds what one routed row tells (router/row_facts.hpp) to its integers
+//   most_tokens<Real>           where a row of the statistic could leave 63 bits before 2^40 tokens: how many it may
+//   hold
 // A rule names the ones it needs in a list, and the router collects exactly these.
 
 #include "../core/lanes.hpp"
 #include "../core/views.hpp"
 
+#include <algorithm>
 #include <concepts>
 #include <type_traits>
 
 namespace moebal {
 
 namespace stats {
+
+inline constexpr Index most_countable = Index(1) << 40;
+namespace detail {
+template <class S, class Real> constexpr Index most_tokens_of() {
+  if constexpr (requires { S::template most_tokens<Real>; }) return S::template most_tokens<Real>;
+  return most_countable;
+}
+} // namespace detail
 
 /// A set of statistics and their layout in one row of int64: first the header, then each in the order of the list.
 template <class... Statistic> struct List {
@@ -39,6 +50,10 @@ template <class... Statistic> struct List {
     ((found = found || std::same_as<S, Statistic>, at += found ? 0 : Statistic::slots(experts)), ...);
     return at;
   }
+
+  /// Tokens that one row may hold before a sum could leave 63 bits.
+  template <class Real>
+  static constexpr Index most_tokens = std::min({most_countable, detail::most_tokens_of<Statistic, Real>()...});
 
   /// Adds one row to every statistic of the list. sums: the row of integers that belongs to its sequence.
   template <class Lanes, class Facts> MOEBAL_FN static void add(Lanes lanes, Facts const& facts, std::int64_t* sums) {

@@ -9,6 +9,7 @@ namespace moebal::stats {
 /// gates whose weights are in [0, 1]: a larger one counts as 1, a negative one or a NaN as 0. Exact to half a unit a
 /// token, and no sum overflows below max_tokens<Real>.
 struct WeightSums {
+  template <class Real> static constexpr Index most_tokens = max_tokens<Real>;
   MOEBAL_FN static constexpr Index slots(Index experts) { return experts; }
   template <class Lanes, class Facts> MOEBAL_FN static void add(Lanes lanes, Facts const& facts, std::int64_t* sums) {
     using Real = typename Facts::real;
