@@ -21,8 +21,8 @@
 //     share(row, u)             the q that becomes of u;  score(row, z): the same of a logit
 //     normalised                whether there is such a sum
 //     pull(row, z, u, slope)    the way back, the slope being centred already (gate/pull_back.hpp)
-// opens_tiles = true, of either, says that open serves several rows at once: it reads numbers of the row beside elements
-// through number_at (core/lanes.hpp). A gate whose open has the type of its balance's keeps the same things.
+// opens_tiles = true, of either, says that open serves several rows at once: it reads numbers of the row beside its
+// elements through number_at (core/lanes.hpp). A gate whose open has the type of its balance's keeps the same things.
 
 #include "chosen.hpp"
 #include "keep.hpp"
