@@ -28,7 +28,7 @@ if(NOT moved_none_softmax EQUAL 0 OR NOT end_none_softmax GREATER 0.5)
   message(SEND_ERROR "none_softmax: needed no moved load and a skew, had ${moved_none_softmax} and ${end_none_softmax}")
 endif()
 # E = 8 counts and a header of 2, in int64: once a step, or for each of 2 micro-batches.
-foreach(pair none_softmax=0 loss_micro=0 loss_free=80 loss_global=80 loss_running=160 quantile=64016)
+foreach(pair none_softmax=0 loss_micro=0 loss_free=80 loss_free_micro=80 loss_global=80 loss_running=160 quantile=64016)
   string(REGEX MATCH "(.*)=(.*)" _ ${pair})
   if(NOT bytes_${CMAKE_MATCH_1} EQUAL CMAKE_MATCH_2)
     message(SEND_ERROR "${CMAKE_MATCH_1}: needed ${CMAKE_MATCH_2} bytes a step, had ${bytes_${CMAKE_MATCH_1}}")

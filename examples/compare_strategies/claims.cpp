@@ -133,7 +133,7 @@ std::vector<Claim> const& claims() {
        "A bias for each class of tokens (there: images and text), balanced on its own load",
        "https://arxiv.org/abs/2606.19348",
        {{MaxVio, "deepseek_v41", Nothing, "deepseek_v4"}, {Specialisation, "deepseek_v41", Nothing, "deepseek_v4"}},
-       "Classes are domains here, so that each domain has to use all experts; no ablation is published."},
+       "Classes are domains here, six in four classes, so that each has to use all experts; no ablation is published."},
       {{"mqb"},
        "A correction within the sequence, at 0.3 of its strength, costs nothing",
        "https://kexue.fm/archives/11760",
@@ -165,7 +165,8 @@ std::vector<Claim> const& claims() {
        "The networks' share reaches its target, with zero-computation experts taking the rest",
        "https://arxiv.org/abs/2509.01322",
        {{MaxVio, "longcat", AtMost, "", MaxVio, 1}, {CausalPerplexity, "longcat", Lower, "none_softmax"}},
-       "An eighth less compute a token; balanced over its 48 networks."},
+       "Seen is the balance among its 48 networks, not their share: meant are 1.5 of 2 choices, a quarter less expert "
+       "compute."},
 
       // Classic losses and gates
       {{"switch"},

@@ -15,14 +15,7 @@ using Group = std::vector<Result const*>; // of one strategy, a seed each
 
 /// The strategies of a table in the order of the first seed, without those that did not run.
 inline std::vector<Group> by_strategy(Table const& table) {
-  std::vector<Group> groups;
-  for (Result const& r : table.results) {
-    if (!r.skipped.empty()) continue;
-    auto group = std::find_if(groups.begin(), groups.end(), [&](Group const& g) { return g.front()->name == r.name; });
-    if (group == groups.end()) group = groups.insert(groups.end(), Group{});
-    group->push_back(&r);
-  }
-  return groups;
+  return train::by_strategy(table.results, [](Result const& r) { return r.skipped.empty(); });
 }
 
 struct Word {
@@ -92,6 +85,12 @@ inline std::vector<std::string> cells_of(Group const& group, std::vector<Number>
                                (s.n > 1 && s.deviation > 0 ? " ±" + train::format(n.pattern, s.deviation) : ""));
   }
   return cells;
+}
+
+inline train::Lines lines_of(Table const& table, std::vector<Number> const& columns) {
+  train::Lines lines;
+  for (Group const& group : by_strategy(table)) lines.push_back(cells_of(group, columns));
+  return lines;
 }
 
 /// A line for each strategy that did not run.

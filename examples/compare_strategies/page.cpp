@@ -189,7 +189,9 @@ std::string lab_page(json const& list) {
       "\n## Claim by claim\n"
       "What the papers say, and what the runs above show. The verdicts are reckoned: a difference counts if it has the "
       "same sign for all seeds and "
-      "its\nmean is more than 0.05 of perplexity, a tenth of a max_vio, 0.02 bits, one dead expert; \"as good\" is no "
+      "its\nmean is more than 0.05 of perplexity, a tenth of a max_vio, 0.02 bits, one dead expert, 0.05 experts a "
+      "token, half a percent of "
+      "what is dropped or kept; \"as good\" is no "
       "worse by that; \"balances\" is a "
       "max_vio of the "
       "validation text of at most 1. " +

@@ -124,9 +124,13 @@ struct Facts {
 
 namespace detail {
 template <class S> struct MarginOf {};
-template <Index bins> struct MarginOf<moebal::stats::MarginHistogram<bins>> { using yes = int; };
+template <Index bins> struct MarginOf<moebal::stats::MarginHistogram<bins>> {
+  using yes = int;
+};
 template <class S> struct ClassesOf {};
-template <int classes, class List> struct ClassesOf<moebal::stats::ByClass<classes, List>> { using list = List; };
+template <int classes, class List> struct ClassesOf<moebal::stats::ByClass<classes, List>> {
+  using list = List;
+};
 template <class S> std::string name_of_statistic();
 template <class... S> std::string names_of(moebal::stats::List<S...>) {
   std::string text;
@@ -170,16 +174,18 @@ template <class S> std::string scope_text() {
                  : S::accumulate == moebal::Accumulate::TwoPass ? ", two passes"
                                                                 : "");
 }
-/// "16 E + 2 integers a micro-batch": what a balancer of this scope sends.
+/// "16 E + 2 integers a micro-batch": what a balancer of this scope sends. Where a scope ends at the rank, a bias still
+/// has to move alike on all of them, by the counts of rank 0.
 template <class S, class R> std::string sent_text() {
   using Traits = moebal::detail::Traits<moebal::detail::as_rules_t<R>>;
   using Pooled = typename Traits::pooled;
   if (std::same_as<S, RandomSubset>) return "the choices of all tokens, once a step";
-  if (!S::over_ranks) return "nothing";
+  bool const moves = Traits::has_bias || Traits::has_state;
+  if (!S::over_ranks && !moves) return "nothing";
   Index const slope = Pooled::slots(64) - Pooled::slots(63), rest = Pooled::slots(64) - 64 * slope;
   std::string text = slope == 0 ? "" : slope == 1 ? "E" : std::to_string(slope) + " E";
   if (rest > 0) text += (text.empty() ? "" : " + ") + std::to_string(rest);
-  bool const by_step = S::accumulate == moebal::Accumulate::TwoPass || !Traits::has_loss;
+  bool const by_step = !S::over_ranks || S::accumulate == moebal::Accumulate::TwoPass || !Traits::has_loss;
   return text + " integers a " + (by_step ? "step" : "micro-batch");
 }
 template <class Text> void add_once(std::string& to, Text const& text) {
@@ -204,9 +210,8 @@ Facts facts_of(Recipe<Selection, Gate, Rules, Map, Drop> const* = nullptr) {
   f.top_k = Selection::top_k;
   f.causal = Selection::causal && Map::causal;
   f.causal_drop = Drop::causal;
-  f.on_given_logits = std::same_as<Map, LinearMap> || requires(Map map, In z, Out out) {
-    map.over(std::uint64_t(), z, out);
-  };
+  f.on_given_logits =
+      std::same_as<Map, LinearMap> || requires(Map map, In z, Out out) { map.over(std::uint64_t(), z, out); };
   f.logits = Map::name;
   f.has_loss = Map::has_loss;
   detail::tell(Rules{}, f);

@@ -83,17 +83,8 @@ std::string write_report(std::string const& folder, std::string const& settings,
           escaped(settings) + "</p>\n";
   for (std::size_t i = 0; i < tables.size(); ++i) {
     auto const columns = numbers(tables[i]);
-    html += "<h2>" + escaped(tables[i].input) + "</h2>\n<table>\n<tr>";
-    for (std::string const& title : titles_of(columns))
-      html += "<th>" + escaped(train::detail::line_of(title, 0)) + "<br>" + escaped(train::detail::line_of(title, 1)) +
-              "</th>";
-    html += "</tr>\n";
-    for (Group const& group : by_strategy(tables[i])) {
-      html += "<tr>";
-      for (std::string const& cell : cells_of(group, columns)) html += "<td>" + escaped(cell) + "</td>";
-      html += "</tr>\n";
-    }
-    html += "</table>\n";
+    html += "<h2>" + escaped(tables[i].input) + "</h2>\n" +
+            train::detail::html_table(titles_of(columns), lines_of(tables[i], columns));
     if (std::string const skipped = skipped_text(tables[i]); !skipped.empty())
       html += "<p>Not run:</p><pre>" + escaped(skipped) + "</pre>\n";
     for (std::size_t p = 2 * i; p < 2 * i + 2 && p < pictures.size(); ++p) html += pictures[p] + "\n";

@@ -10,24 +10,9 @@ using train::format;
 
 std::string table_text(Table const& table) {
   auto const columns = numbers(table);
-  std::vector<std::vector<std::string>> lines{{}, {}};
-  for (std::string const& title : titles_of(columns))
-    for (int i : {0, 1}) lines[std::size_t(i)].push_back(train::detail::line_of(title, i));
-  for (Group const& group : by_strategy(table)) lines.push_back(cells_of(group, columns));
-  std::vector<std::size_t> widths(lines.front().size());
-  for (auto const& line : lines)
-    for (std::size_t c = 0; c < line.size(); ++c) widths[c] = std::max(widths[c], train::detail::width_of(line[c]));
-  std::string text = table.input + "\n";
-  for (auto const& line : lines) {
-    for (std::size_t c = 0; c < line.size(); ++c) {
-      std::string const gap(widths[c] - train::detail::width_of(line[c]), ' ');
-      text += c < words().size() ? line[c] + gap + "  " : gap + line[c] + "  ";
-    }
-    text.resize(text.find_last_not_of(' ') + 1);
-    text += '\n';
-  }
   std::string const skipped = skipped_text(table);
-  return text + (skipped.empty() ? "" : "Not run:\n" + skipped);
+  return table.input + "\n" + train::aligned(titles_of(columns), lines_of(table, columns), words().size()) +
+         (skipped.empty() ? "" : "Not run:\n" + skipped);
 }
 
 namespace {

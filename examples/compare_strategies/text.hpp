@@ -12,7 +12,7 @@
 namespace lab {
 
 struct TextSetting {
-  train::Settings model; // sizes, steps, first seed and seeds, text; the strategy's own K takes the place of top_k
+  train::Settings model; // sizes, steps, first seed, text; the strategy's own K takes the place of top_k
   train::Validation validation;
   double threshold = 1; // max_vio of a step that counts as balanced: a step draws few micro-batches, each of one domain
 };

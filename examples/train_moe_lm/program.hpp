@@ -4,6 +4,7 @@
 // The whole program behind main, so that tests can call it.
 
 #include "report.hpp"
+#include "strategies.hpp"
 #include "texts.hpp"
 #include "trainer.hpp"
 

@@ -61,18 +61,18 @@ inline std::vector<std::string> draw(std::vector<Plot> const& plots) {
   return pictures;
 }
 
-inline std::string html_table(std::vector<Record> const& records) {
-  auto const groups = by_strategy(records);
-  if (groups.empty()) return "<p>No strategy has finished yet.</p>\n";
+/// Titles are of two lines each.
+inline std::string html_table(std::vector<std::string> const& titles, Lines const& lines) {
+  if (lines.empty()) return "<p>No strategy has finished yet.</p>\n";
   std::string html = "<table>\n<tr>";
-  for (std::string const& title : title_cells()) {
+  for (std::string const& title : titles) {
     std::string const first = line_of(title, 0), second = line_of(title, 1);
     html += "<th>" + escaped(first) + (first.empty() ? "" : "<br>") + escaped(second) + "</th>";
   }
   html += "</tr>\n";
-  for (auto const& group : groups) {
+  for (auto const& line : lines) {
     html += "<tr>";
-    for (std::string const& cell : cells_of(group)) html += "<td>" + escaped(cell) + "</td>";
+    for (std::string const& cell : line) html += "<td>" + escaped(cell) + "</td>";
     html += "</tr>\n";
   }
   return html + "</table>\n";
@@ -131,7 +131,7 @@ inline std::filesystem::path write_report(std::filesystem::path const& folder, S
   std::size_t const wanted = s.strategies.size() * std::size_t(s.seeds);
   if (finished < wanted)
     html += format("<p><b>Stopped early: %zu of %zu runs have finished.</b> --resume goes on.</p>\n", finished, wanted);
-  html += detail::html_table(records);
+  html += detail::html_table(title_cells(), lines_of(records));
   html += "<p>max_vio: largest load / mean load - 1, of the whole validation text (global) and of one training step "
           "(batch, mean of "
           "the last tenth). Specialisation: mutual information of domain and expert. Dead: below a tenth of the mean "

@@ -4,8 +4,8 @@
 // The strategies of the catalogue as recipes (../compare_strategies/recipe.hpp), with K and the gate chosen at run
 // time.
 
-#include "../compare_strategies/method.hpp"
 #include "catalogue.hpp"
+#include "observer.hpp"
 
 #include <moebal/balance/loss_free_bias.hpp>
 #include <moebal/balance/switch_loss.hpp>
@@ -71,6 +71,11 @@ inline std::unique_ptr<lab::Method> make_method(StrategyInfo const& info, Index 
     return make_method<8>(info, make, comm);
   }
   throw std::invalid_argument("top_k: needed 1, 2, 4 or 8, had " + std::to_string(top_k));
+}
+
+inline Contestant contestant(StrategyInfo const& info, Index top_k) {
+  return {std::string(info.name),
+          [info, top_k](lab::Make const& make, lab::Comm comm) { return make_method(info, top_k, make, comm); }};
 }
 
 } // namespace train

@@ -35,17 +35,21 @@ inline Spread spread_of(std::vector<double> const& values) {
   return s;
 }
 
-/// Finished runs by strategy, in the order in which they first ran.
-inline std::vector<std::vector<Record const*>> by_strategy(std::vector<Record> const& records) {
-  std::vector<std::vector<Record const*>> groups;
-  for (Record const& r : records) {
-    if (r.finished == Finished::No) continue;
+/// Runs by strategy, in the order in which each first comes, without those that are not `done`.
+template <class Run, class Done>
+std::vector<std::vector<Run const*>> by_strategy(std::vector<Run> const& runs, Done done) {
+  std::vector<std::vector<Run const*>> groups;
+  for (Run const& r : runs) {
+    if (!done(r)) continue;
     auto const same = [&](auto const& group) { return group.front()->name == r.name; };
     auto group = std::find_if(groups.begin(), groups.end(), same);
-    if (group == groups.end()) group = groups.insert(groups.end(), std::vector<Record const*>{});
+    if (group == groups.end()) group = groups.insert(groups.end(), std::vector<Run const*>{});
     group->push_back(&r);
   }
   return groups;
+}
+inline std::vector<std::vector<Record const*>> by_strategy(std::vector<Record> const& records) {
+  return by_strategy(records, [](Record const& r) { return r.finished == Finished::Yes; });
 }
 
 struct Column {
@@ -98,26 +102,37 @@ inline std::string line_of(std::string const& text, int line) {
 }
 } // namespace detail
 
-inline std::string table_text(std::vector<Record> const& records) {
-  auto const groups = by_strategy(records);
-  if (groups.empty()) return "No strategy has finished yet.\n";
-  std::vector<std::vector<std::string>> lines{{}, {}};
-  for (std::string const& title : title_cells())
-    for (int i : {0, 1}) lines[std::size_t(i)].push_back(detail::line_of(title, i));
-  for (auto const& group : groups) lines.push_back(cells_of(group));
-  std::vector<std::size_t> widths(lines.front().size());
-  for (auto const& line : lines)
+using Lines = std::vector<std::vector<std::string>>; // cells
+
+/// Titles, of two lines each, above the lines; the first `words` columns stand to the left, numbers to the right.
+inline std::string aligned(std::vector<std::string> const& titles, Lines const& lines, std::size_t words) {
+  Lines all{{}, {}};
+  for (std::string const& title : titles)
+    for (int i : {0, 1}) all[std::size_t(i)].push_back(detail::line_of(title, i));
+  all.insert(all.end(), lines.begin(), lines.end());
+  std::vector<std::size_t> widths(titles.size());
+  for (auto const& line : all)
     for (std::size_t c = 0; c < line.size(); ++c) widths[c] = std::max(widths[c], detail::width_of(line[c]));
   std::string text;
-  for (auto const& line : lines) {
+  for (auto const& line : all) {
     for (std::size_t c = 0; c < line.size(); ++c) {
       std::string const gap(widths[c] - detail::width_of(line[c]), ' ');
-      text += c < 4 ? line[c] + gap + "  " : gap + line[c] + "  ";
+      text += c < words ? line[c] + gap + "  " : gap + line[c] + "  ";
     }
     text.resize(text.find_last_not_of(' ') + 1);
     text += '\n';
   }
   return text;
+}
+
+inline Lines lines_of(std::vector<Record> const& records) {
+  Lines lines;
+  for (auto const& group : by_strategy(records)) lines.push_back(cells_of(group));
+  return lines;
+}
+inline std::string table_text(std::vector<Record> const& records) {
+  auto const lines = lines_of(records);
+  return lines.empty() ? "No strategy has finished yet.\n" : aligned(title_cells(), lines, 4);
 }
 
 /// Perplexity minus that of the reference strategy, seed by seed: same initial weights, same text in the same order.

@@ -5,40 +5,16 @@
 // its own micro-batches, then the ranks add theirs in rank order, each rank for a slice of the weights, and step that
 // slice. So the numbers do not depend on timing.
 
-#include "model.hpp"
+#include "observer.hpp"
 #include "optimizer.hpp"
-#include "state.hpp"
-#include "strategies.hpp"
+#include "routed.hpp"
 #include "validation.hpp"
 
 #include <moebal/stats/metrics.hpp>
 
-#include <functional>
 #include <sstream>
 
 namespace train {
-
-/// What balances: each rank makes its own.
-struct Contestant {
-  std::string name;
-  std::function<std::unique_ptr<lab::Method>(lab::Make const&, lab::Comm)> make;
-};
-inline Contestant contestant(StrategyInfo const& info, Index top_k) {
-  return {std::string(info.name),
-          [info, top_k](lab::Make const& make, lab::Comm comm) { return make_method(info, top_k, make, comm); }};
-}
-
-/// Watches a run.
-struct Observer {
-  /// After each step, on rank 0. Returns whether to stop here.
-  std::function<bool(Record const&)> stepped = [](Record const&) { return false; };
-  /// When a state is due (every few seconds and when stopped), on rank 0.
-  std::function<void(Midway)> save = [](Midway) {};
-  /// On every rank, when a micro-batch was routed: step, what is known of it, the weights of the logit map.
-  std::function<void(Index, Activations<float> const&, lab::Weights, lab::Method&)> routed{};
-  /// On every rank, after the last step.
-  std::function<void(lab::Method const&)> ended{};
-};
 
 class Trainer {
 public:
@@ -94,7 +70,7 @@ private:
     } else {
       initialise(shape_, seed_, weights_);
       Parameters<float> p(shape_, weights_.data());
-      if (p.router.rows() == 1) method.start(seed_, shape_.width, {p.router.data(), std::size_t(p.router.size())});
+      if (p.router.rows() == 1) method.start(seed_, shape_.width, router_of(p));
       moments_.reset(n);
     }
     gradients_.assign(std::size_t(s_.ranks), Vector<float>::Zero(n));
@@ -156,14 +132,14 @@ private:
     for (Index i = 0; i < s_.micro_batches; ++i) {
       Activations<float>& a = batches[std::size_t(i)];
       embed(shape_, p, corpus_.training(seed_, step, comm.rank(), i), a);
-      prepare(method, a);
+      prepare(method, s_.experts, a);
       method.forward(view(a.n), draw(comm, step, i), router_of(p), view(a.logits));
       if (step == 0 && i == 0) method.measure_statistics(view(a.logits), a.tags, a.routing.view());
       method.route(i, view(a.logits), a.tags, a.routing.view());
       auto const counts = method.counts();
       for (Index e = 0; e < counts.size(); ++e) tally.load[std::size_t(e)] += counts[e];
       if (observer_.routed) observer_.routed(step, a, router_of(p), method);
-      tally.dropped += dispatch(method, a);
+      tally.dropped += dispatch(method, s_.capacity, a);
       tally.loss += predict(shape_, p, a);
       if (!method.two_passes()) backward(comm, method, step, i, p, a, g);
     }
@@ -189,46 +165,15 @@ private:
     a.d_logits.resize(a.logits.rows(), a.logits.cols());
     method.backward(i, view(a.logits), a.tags, std::as_const(a.routing).expert_ids(),
                     moebal::as_matrix(std::as_const(a.d_weights)), view(a.d_logits));
-    method.backward_map(view(a.n), draw(comm, step, i), router_of(p), view(a.logits), view(a.d_logits),
-                        {g.router.data(), std::size_t(g.router.size())}, view(a.d_n));
+    method.backward_map(view(a.n), draw(comm, step, i), router_of(p), view(a.logits), view(a.d_logits), router_of(g),
+                        view(a.d_n));
     embed_backward(shape_, p, a, g);
   }
 
-  static moebal::MatrixView<float> view(Matrix<float>& m) { return moebal::as_matrix(m); }
-  static lab::Weights router_of(Parameters<float> const& p) { return {p.router.data(), std::size_t(p.router.size())}; }
   /// For the noise of a micro-batch, if the logit map draws any.
   std::uint64_t draw(Comm const& comm, Index step, Index i) const {
     return moebal::random::bits(seed_, std::uint64_t((step * s_.ranks + comm.rank()) * s_.micro_batches + i));
   }
-  /// Room for routing, and the tags of the tokens: the byte that each has read last, or its domain.
-  void prepare(Method const& method, Activations<float>& a) const {
-    a.logits.resize(a.n.rows(), s_.experts);
-    if (a.routing.tokens() != a.n.rows()) a.routing = moebal::Routing<float>(a.n.rows(), method.top_k());
-    a.tags.assign(std::size_t(a.n.rows()), a.batch.domain % lab::domains);
-    if (method.tags() != lab::Tags::TokenId) return;
-    Window const& w = a.batch.window;
-    for (Index t = 0; t < a.n.rows(); ++t)
-      a.tags[std::size_t(t)] = a.batch.windows[std::size_t(t / w.length)][w.context + t % w.length - 1];
-  }
-  /// Pairs beyond the capacity, if there is one, get no slot. Returns how many. Collective.
-  Index dispatch(Method& method, Activations<float>& a) const {
-    auto const ids = std::as_const(a.routing).expert_ids();
-    if (s_.capacity == 0) {
-      a.dispatch.group(ids, method.zeros());
-      return 0;
-    }
-    method.keep(ids, std::as_const(a.routing).weights(), a.kept);
-    a.kept_ids.assign(ids.data(), ids.data() + ids.rows() * ids.cols());
-    Index dropped = 0;
-    for (std::size_t i = 0; i < a.kept.size(); ++i)
-      if (a.kept_ids[i] != moebal::no_expert && !a.kept[i]) {
-        a.kept_ids[i] = moebal::no_expert;
-        ++dropped;
-      }
-    a.dispatch.group({a.kept_ids.data(), ids.rows(), ids.cols()}, method.zeros());
-    return dropped;
-  }
-
   /// Rank 0, while the others wait.
   void note_step(Index step, double wall) {
     std::vector<std::int64_t> load(std::size_t(s_.experts), 0);
@@ -260,7 +205,7 @@ private:
     for (Index first = 0; first < all; first += s_.ranks) {
       Index const m = first + comm.rank();
       embed(shape_, p, corpus_.validation(std::min(m, all - 1), per_domain), a);
-      prepare(method, a);
+      prepare(method, s_.experts, a);
       if (method.deaf()) // what it learned is to use any expert
         method.forward(view(a.n), std::uint64_t(m), router_of(p), view(a.logits));
       else
@@ -274,7 +219,7 @@ private:
       for (Index i = 0; i < pairs; ++i)
         if (ids[i] != moebal::no_expert) ++result.load[std::size_t(ids[i])];
       if (m >= all) std::fill(ids, ids + pairs, moebal::no_expert); // the last round of a number that R does not divide
-      result.dropped = dispatch(method, a);
+      result.dropped = dispatch(method, s_.capacity, a);
       if (m >= all) continue;
       result.loss = result.loss_without_drops = predict(shape_, p, a);
       if (result.dropped > 0) {
