@@ -83,6 +83,13 @@ template <class To, class From, int W> inline Twin<To, W> widen_twin(Pack<From, 
   typedef From Part __attribute__((vector_size(sizeof(From) * W / 2)));
   Part parts[2];
   __builtin_memcpy(parts, &x.v, sizeof(parts));
+#if defined(__AVX512F__) // g++ 12 converts in quarters
+  if constexpr (W == 16 && std::is_same_v<From, float> && std::is_same_v<To, double>) {
+    using Wide = typename Pack<double, 8>::native;
+    return {Wide(_mm512_maskz_cvtps_pd(__mmask8(-1), __m256(parts[0]))),
+            Wide(_mm512_maskz_cvtps_pd(__mmask8(-1), __m256(parts[1])))};
+  }
+#endif
   return {__builtin_convertvector(parts[0], typename Pack<To, W / 2>::native),
           __builtin_convertvector(parts[1], typename Pack<To, W / 2>::native)};
 }
@@ -119,13 +126,16 @@ template <int W> struct Ops<Pack<float, W>> {
   static V from_bits(bits x) { return __builtin_bit_cast(typename V::native, x.v); }
   template <class T> static T select(Mask<W> mask, T yes, T no) { return T(mask.v ? yes.v : no.v); }
   static Twin<double, W> to_double(V x) { return moebal::detail::widen_twin<double>(x); }
-  static Twin<std::int64_t, W> to_fixed(Twin<double, W> x) {
-    auto const fix = [](auto part) { // as Ops<float>::to_fixed
+  static Twin<std::int64_t, W> shifted_fixed(Twin<double, W> x) { // as Ops<float>::shifted_fixed
+    auto const shift = [](auto part) {
       using Int = Pack<std::int64_t, W / 2>;
-      auto const rounded = part.v + 0x1.8p52;
-      return Int(__builtin_bit_cast(typename Int::native, rounded) - __builtin_bit_cast(std::int64_t, 0x1.8p52));
+      return Int(__builtin_bit_cast(typename Int::native, part.v + 0x1.8p52));
     };
-    return {fix(x.low), fix(x.high)};
+    return {shift(x.low), shift(x.high)};
+  }
+  static Twin<std::int64_t, W> to_fixed(Twin<double, W> x) {
+    auto const shifted = shifted_fixed(x);
+    return {{shifted.low.v - fixed_shift}, {shifted.high.v - fixed_shift}};
   }
   static V fma(V a, V b, V c) {
 #if defined(__AVX512F__)

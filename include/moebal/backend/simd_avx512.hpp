@@ -38,7 +38,7 @@ struct Avx512 {
     return _mm512_mask_i32gather_ps(_mm512_setzero_ps(), live, at, p, 4);
   }
 
-  // Of two operands of which one is a NaN, the second.
+  // Of two operands that are equal, or of which one is a NaN, the second.
   static F max(F a, F b) { return _mm512_max_ps(a, b); }
   static F min(F a, F b) { return _mm512_min_ps(a, b); }
   static D max(D a, D b) { return _mm512_max_pd(a, b); }
@@ -58,6 +58,8 @@ struct Avx512 {
 
   static Mask at_least(F a, F b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
   static Mask equal(F a, F b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
+  static Mask greater(F a, F b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
+  static Mask unordered(F a, F b) { return _mm512_cmp_ps_mask(a, b, _CMP_UNORD_Q); }
   static Mask nan(F a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
   static Mask greater(I a, I b) { return _mm512_cmpgt_epi32_mask(a, b); }
   static Mask equal(I a, I b) { return _mm512_cmpeq_epi32_mask(a, b); }
@@ -130,21 +132,21 @@ struct Avx512 {
       r[i + 12] = _mm512_shuffle_f32x4(b, d, 0xdd);
     }
   }
-  /// 16 rows of n <= 8 elements, `stride` apart, as columns: element r of columns[c] is row r, element c.
+  /// 16 rows of n <= 8 elements, `stride` apart, as 8 columns: element r of columns[c] is row r, element c, or -inf.
   static void few_columns(float const* rows, Index stride, Index n, F* columns) {
     F t[8];
-    __mmask8 const head = __mmask8((1u << n) - 1);
-    for (int i = 0; i < 8; ++i)
-      t[i] = _mm512_insertf32x8(_mm512_castps256_ps512(_mm256_maskz_loadu_ps(head, rows + i * stride)),
-                                _mm256_maskz_loadu_ps(head, rows + (i + 8) * stride), 1);
-    transpose_quarters(t);     // quarters: columns 0-3 of rows 0-3, 4-7 of 0-3, 0-3 of 8-11, 4-7 of 8-11
-    transpose_quarters(t + 4); // the same of rows 4-7 and 12-15
-    __m512i const even = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13),
-                  odd = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
-    for (int i = 0; i < 4; ++i) {
-      columns[i] = _mm512_castpd_ps(_mm512_permutex2var_pd(pd(t[i]), even, pd(t[i + 4])));
-      columns[i + 4] = _mm512_castpd_ps(_mm512_permutex2var_pd(pd(t[i]), odd, pd(t[i + 4])));
+    if (n == 8) {
+      for (int i = 0; i < 8; ++i)
+        t[i] = _mm512_insertf32x8(_mm512_castps256_ps512(_mm256_loadu_ps(rows + i * stride)),
+                                  _mm256_loadu_ps(rows + (i + 8) * stride), 1);
+      return transpose_halves(t, columns);
     }
+    __mmask8 const head = __mmask8((1u << n) - 1);
+    __m256 const none = _mm256_set1_ps(-__builtin_inff());
+    for (int i = 0; i < 8; ++i)
+      t[i] = _mm512_insertf32x8(_mm512_castps256_ps512(_mm256_mask_loadu_ps(none, head, rows + i * stride)),
+                                _mm256_mask_loadu_ps(none, head, rows + (i + 8) * stride), 1);
+    transpose_halves(t, columns);
   }
   /// n <= 4 columns to 16 rows of at least n elements, `stride` apart.
   static void store_columns(F* columns, int n, float* rows, Index stride) {
@@ -155,6 +157,25 @@ struct Avx512 {
       store_quarter<2>(columns[i], n, rows + (8 + i) * stride);
       store_quarter<3>(columns[i], n, rows + (12 + i) * stride);
     }
+  }
+
+  /// counts[id - first] += 1 for the n ids in each live row that are among the `size` from `first` on, at most 8. A row's
+  /// ids differ, so that a counter of a byte suffices: eight of them are one word, a word a row and choice.
+  static void count_eight(std::int32_t const (*ids)[16], Index n, unsigned live, Index first, Index size,
+                          std::int64_t* counts) {
+    __m512i const one = _mm512_set1_epi64(1);
+    __m512i low = _mm512_maskz_mov_epi64(__mmask8(live), one), high = _mm512_maskz_mov_epi64(__mmask8(live >> 8), one);
+    __m512i words = _mm512_setzero_si512();
+    for (Index k = 0; k < n; ++k) {
+      I const shift = left<3>(subtract(load(ids[k]), set(int(first)))); // 64 and more, also as unsigned: nothing is left
+      words = _mm512_add_epi64(
+          words, _mm512_add_epi64(_mm512_sllv_epi64(low, _mm512_cvtepi32_epi64(_mm512_castsi512_si256(shift))),
+                                  _mm512_sllv_epi64(high, _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64(shift, 1)))));
+    }
+    std::uint64_t const total = std::uint64_t(_mm512_reduce_add_epi64(words));
+    __mmask8 const some = size >= 8 ? __mmask8(-1) : __mmask8((1u << size) - 1);
+    __m512i const added = _mm512_cvtepu8_epi64(_mm_cvtsi64_si128(std::int64_t(total)));
+    _mm512_mask_storeu_epi64(counts, some, _mm512_add_epi64(_mm512_maskz_loadu_epi64(some, counts), added));
   }
 
   /// a0 b0 a1 b1 ... to 32 elements.
@@ -189,6 +210,17 @@ struct Avx512 {
   }
 
 private:
+  // t[i] has rows i and i + 8.
+  static void transpose_halves(F (&t)[8], F* columns) {
+    transpose_quarters(t);     // quarters: columns 0-3 of rows 0-3, 4-7 of 0-3, 0-3 of 8-11, 4-7 of 8-11
+    transpose_quarters(t + 4); // the same of rows 4-7 and 12-15
+    __m512i const even = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13),
+                  odd = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
+    for (int i = 0; i < 4; ++i) {
+      columns[i] = _mm512_castpd_ps(_mm512_permutex2var_pd(pd(t[i]), even, pd(t[i + 4])));
+      columns[i + 4] = _mm512_castpd_ps(_mm512_permutex2var_pd(pd(t[i]), odd, pd(t[i + 4])));
+    }
+  }
   static I set_bits(std::uint64_t mask) {
 #if defined(__AVX512VBMI2__)
     static constexpr struct Bytes {

@@ -40,9 +40,9 @@ template <class M> struct Tile {
 #if !defined(__SANITIZE_ADDRESS__)
   [[gnu::flatten]]
 #endif
-  static unsigned top_k(Keys keys, Index experts, std::int32_t (*ids)[W]) {
+  static unsigned top_k(Keys const& keys, Index experts, std::int32_t (*ids)[W]) {
     static_assert(K <= most_k);
-    if (experts <= 16) return of_few<K>(keys.data, keys.stride, experts, ids);
+    if (experts <= 16) return of_few<K>(keys, experts, ids);
     F columns[16];
     unsigned missed = fold(keys.data, keys.stride, experts, columns);
     network::best_first<M, K>(columns);
@@ -62,7 +62,7 @@ template <class M> struct Tile {
   /// smallest summed member of the kept groups is a bound: at least K keys reach it. All rows are left to the row form
   /// otherwise.
   template <int K, class Keys>
-  static unsigned group_limited_top_k(Keys keys, Index experts, Index groups, Index kept, Index summed,
+  static unsigned group_limited_top_k(Keys const& keys, Index experts, Index groups, Index kept, Index summed,
                                       std::int32_t (*ids)[W]) {
     static_assert(K <= most_k);
     if (groups > 16 || summed > 2 || kept * summed < K) return every_row;
@@ -125,9 +125,34 @@ template <class M> struct Tile {
   template <int K> static void store_rows(pack const* values, float* rows_out, Index stride) {
     columns_to_rows<K>([values](int k) { return __builtin_bit_cast(F, values[k].v); }, rows_out, stride);
   }
-  /// Bit r of the result: values[r] == value.
-  static unsigned equal_bits(std::int32_t const (&values)[W], std::int32_t value) {
-    return M::bits(M::equal(M::load(values), M::set(value)));
+  /// columns[e][row] = the row's logit of expert e, of at most 16.
+  template <class Logit> static void columns(logits<Logit> x, Index experts, pack (&columns_out)[16]) {
+    F of[16];
+    if constexpr (std::is_same_v<Logit, float>)
+      if (experts <= 8) {
+        M::few_columns(x.data, x.stride, experts, of);
+        for (Index e = 0; e < experts; ++e) columns_out[e] = to_pack(of[e]);
+        return;
+      }
+    rows_to_columns(experts, of, [&](int r, int from, Index n) {
+      if (n >= W) return __builtin_bit_cast(F, x(TileAt<PackAt<W>>{r, {from}}).v);
+      return __builtin_bit_cast(F, x(TileAt<PackTail<W>>{r, {from, int(n > 0 ? n : 0)}}).v);
+    });
+    for (Index e = 0; e < experts; ++e) columns_out[e] = to_pack(of[e]);
+  }
+  /// The sum of the elements that belong to live rows.
+  static std::int64_t sum_of(unsigned live, Twin<std::int64_t, W> values) {
+    if (live != every_row) {
+      for (int r = 0; r < W / 2; ++r) {
+        if ((live >> r & 1) == 0) values.low.v[r] = 0;
+        if ((live >> (r + W / 2) & 1) == 0) values.high.v[r] = 0;
+      }
+    }
+    return detail::halve(values.low + values.high, [](auto a, auto b) { return a + b; });
+  }
+  /// counts[id] += 1 for n ids of each row in `live`, which are distinct and below experts <= 16.
+  static void count_few(std::int32_t const (*ids)[W], Index n, unsigned live, Index experts, std::int64_t* counts) {
+    for (Index first = 0; first < experts; first += 8) M::count_eight(ids, n, live, first, experts - first, counts + first);
   }
 
   /// Bit r of the result: element r of the mask.
@@ -180,24 +205,33 @@ private:
   static pack to_pack(F x) { return pack(__builtin_bit_cast(typename pack::native, x)); }
   static I row_offsets(Index stride) { return M::multiply(M::numbers(), M::set(int(stride))); }
 
-  /// At most 16 experts: every one is a candidate.
-  template <int K> static unsigned of_few(float const* keys, Index stride, Index experts, std::int32_t (*ids)[W]) {
-    F columns[16];
-    if (experts <= 8) {
-      M::few_columns(keys, stride, experts, columns);
-    } else {
-      for (int part = 0; part < 16; part += W) {
-        F block[W];
-        for (int r = 0; r < W; ++r) block[r] = M::load_head(keys + r * stride + part, experts - part, M::set(0.0f));
-        M::transpose(block);
-        for (int c = 0; c < W; ++c) columns[part + c] = block[c];
-      }
+  /// load(r, from, n): the first n elements of row r from `from` on. n may be 0 or less.
+  template <class Load> static void rows_to_columns(Index experts, F (&columns)[16], Load load) {
+    for (int part = 0; part < 16; part += W) {
+      F block[W];
+      for (int r = 0; r < W; ++r) block[r] = load(r, part, experts - part);
+      M::transpose(block);
+      for (int c = 0; c < W; ++c) columns[part + c] = block[c];
     }
-    F total = M::set(0.0f);
-    for (Index e = 0; e < experts; ++e) total = M::add(total, columns[e]);
-    unsigned const missed = Bounds::finite(total) ? 0u : Bounds::nan_rows(keys, stride, experts);
+  }
+  /// At most 16 experts: every one is a candidate. Columns past the last expert are -inf, and lose to every lower id.
+  template <int K> static unsigned of_few(TileKeys const& keys, Index experts, std::int32_t (*ids)[W]) {
+    if (experts <= 8) {
+      F columns[8];
+      M::few_columns(keys.data, keys.stride, experts, columns);
+      return best_of_columns<K>(columns, experts, ids, keys.taken);
+    }
+    F columns[16];
+    rows_to_columns(experts, columns, [&](int r, int from, Index n) {
+      return M::load_head(keys.data + r * keys.stride + from, n, M::set(-__builtin_inff()));
+    });
+    return best_of_columns<K>(columns, experts, ids, keys.taken);
+  }
+  template <int K, int n>
+  static unsigned best_of_columns(F const (&columns)[n], Index experts, std::int32_t (*ids)[W], TakenKeys* taken) {
     if constexpr (K <= 2) {
-      Words::template best_two_ids<K>(columns, experts, ids);
+      Words::template best_two<K>(columns, ids, taken != nullptr ? reinterpret_cast<float(*)[W]>(taken->keys) : nullptr);
+      if (taken != nullptr) taken->known = true;
     } else {
       typename Words::Pair words[16];
       for (int e = 0; e < 16; ++e)
@@ -205,6 +239,8 @@ private:
                                : typename Words::Pair{M::zero_words(), M::zero_words()};
       Words::template best_ids<K>(words, ids);
     }
+    unsigned missed = 0;
+    for (int e = 0; e < n; e += 2) missed |= M::bits(M::unordered(columns[e], columns[e + 1]));
     return missed;
   }
   /// Maxima of the 16 columns of each row, element r of columns[c]; NaN is passed over. Returns the rows with a NaN.

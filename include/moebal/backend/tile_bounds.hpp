@@ -5,11 +5,18 @@
 
 namespace moebal {
 
+/// The keys of the choices, for who wants them: given by a selection that has them at hand.
+struct TakenKeys {
+  float* keys; // [K, rows]
+  bool known = false;
+};
+
 /// The keys of a tile's rows, in memory.
 struct TileKeys {
   float const* data; // [rows, E]
   Index stride;      // elements between rows
   Index ahead = 0;   // elements from a row to one that will be read soon, for prefetching; 0: none
+  TakenKeys* taken = nullptr;
 
   static constexpr float error = 0; // how far keys may be from the exact ones
   template <class M> typename M::F exact(M, typename M::I index, typename M::Mask live) const { // one of each row

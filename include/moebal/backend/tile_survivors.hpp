@@ -17,7 +17,7 @@ template <class M> struct TileSurvivors {
 
   /// The id of the only key of each row that reaches its bound. False where one has more of them (and then ids are
   /// undefined).
-  static bool only_one(TileKeys keys, Index experts, float const* bounds, std::int32_t* ids) {
+  static bool only_one(TileKeys const& keys, Index experts, float const* bounds, std::int32_t* ids) {
     bool more = false;
     for (int r = 0; r < W; ++r) {
       F const bound = M::set(bounds[r]);

@@ -51,22 +51,29 @@ template <class M> struct TileWords {
       M::store(ids[k], M::subtract(most, M::both(M::low_halves(best[0][k], best[1][k]), most)));
     }
   }
-  /// The ids of the K <= 2 best of at most 16 columns, without words.
-  template <int K> static void best_two_ids(F const* columns, Index experts, std::int32_t (*ids)[W]) {
-    I best = M::set(int(0x80000000u)), second = best, best_id = M::set(0), second_id = best_id; // below the key of -inf
-    for (Index e = 0; e < experts; ++e) {
-      I const key = signed_key(columns[e]), id = M::set(int(e));
-      auto const first = M::greater(key, best);
+  /// The K <= 2 best of n columns without a NaN: ids and, where `taken` is not null, keys.
+  template <int K, int n> static void best_two(F const (&columns)[n], std::int32_t (*ids)[W], float (*taken)[W]) {
+    auto const swap = M::greater(columns[1], columns[0]);
+    I const zero = M::set(0), one = M::set(1);
+    // Of equal operands minimum and maximum give the second: the sign of a zero stays with its id.
+    F best = M::max(columns[1], columns[0]), second = M::min(columns[0], columns[1]);
+    I best_id = M::select(swap, one, zero), second_id = M::select(swap, zero, one);
+    for (int e = 2; e < n; ++e) {
+      F const x = columns[e];
+      I const id = M::set(e);
+      auto const first = M::greater(x, best);
       if constexpr (K == 2) {
-        auto const next = M::greater(key, second);
-        second = M::select(first, best, M::select(next, key, second));
-        second_id = M::select(first, best_id, M::select(next, id, second_id));
+        second_id = M::select(first, best_id, M::select(M::greater(x, second), id, second_id));
+        second = M::max(M::min(best, x), second);
       }
-      best = M::select(first, key, best);
       best_id = M::select(first, id, best_id);
+      best = M::max(x, best);
     }
     M::store(ids[0], best_id);
     if constexpr (K == 2) M::store(ids[1], second_id);
+    if (taken == nullptr) return;
+    M::store(taken[0], best);
+    if constexpr (K == 2) M::store(taken[1], second);
   }
 };
 

@@ -20,6 +20,8 @@ namespace moebal::math {
 /// larger where it has them in one instruction.
 template <class V> struct Ops;
 
+inline constexpr std::int64_t fixed_shift = __builtin_bit_cast(std::int64_t, 0x1.8p52); // of shifted_fixed
+
 template <> struct Ops<float> {
   using real = float;
   using bits = std::uint32_t;
@@ -29,10 +31,11 @@ template <> struct Ops<float> {
   MOEBAL_FN static std::uint32_t to_bits(float x) { return __builtin_bit_cast(std::uint32_t, x); }
   MOEBAL_FN static float from_bits(std::uint32_t x) { return __builtin_bit_cast(float, x); }
   template <class T> MOEBAL_FN static T select(bool mask, T yes, T no) { return mask ? yes : no; }
-  MOEBAL_FN static std::int64_t to_fixed(double scaled) {
-    // Adding 1.5 * 2^52 rounds to the nearest integer and leaves it in the low bits.
-    return __builtin_bit_cast(std::int64_t, scaled + 0x1.8p52) - __builtin_bit_cast(std::int64_t, 0x1.8p52);
+  // Adding 1.5 * 2^52 rounds to the nearest integer and leaves it in the low bits.
+  MOEBAL_FN static std::int64_t shifted_fixed(double scaled) {
+    return __builtin_bit_cast(std::int64_t, scaled + 0x1.8p52);
   }
+  MOEBAL_FN static std::int64_t to_fixed(double scaled) { return shifted_fixed(scaled) - fixed_shift; }
   MOEBAL_FN static double to_double(float x) { return x; }
 };
 
@@ -226,10 +229,15 @@ MOEBAL_FN inline double log_of_sum(double x) {
   return fma(n, K::ln2_high, fma(s + s, sum, n * K::ln2_low));
 }
 
+/// Nearest integer to x * one, plus fixed_shift, for |x * one| < 2^51 and no NaN: one operation less an element where
+/// many are added up.
+template <class V> MOEBAL_FN inline auto shifted_fixed(V x, double one) {
+  return Ops<V>::shifted_fixed(Ops<V>::to_double(x) * one); // exact: `one` is a power of two
+}
 /// Nearest integer to x * one, for |x * one| < 2^51; 0 where x is a NaN.
 template <class V> MOEBAL_FN inline auto to_fixed(V x, double one) {
   V const clean = Ops<V>::select(is_nan(x), splat<V>(0), x);
-  return Ops<V>::to_fixed(Ops<V>::to_double(clean) * one); // exact: `one` is a power of two
+  return Ops<V>::to_fixed(Ops<V>::to_double(clean) * one);
 }
 
 } // namespace moebal::math

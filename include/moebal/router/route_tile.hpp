@@ -56,7 +56,9 @@ private:
     auto opened = open_none();
     if (biased) opened = open(gate::KeepNothing{});
     std::int32_t ids[top_k][rows];
-    missed |= choose(biased, opened, ids);
+    float taken[top_k][rows];
+    TakenKeys taken_keys{taken[0]};
+    missed |= choose(biased, opened, ids, taken_keys);
     if (missed != 0)
       for (Index k = 0; k < top_k; ++k)
         for (Index r = 0; r < rows; ++r)
@@ -71,14 +73,11 @@ private:
       opened = open(gate::KeepNothing{});
 
     Pack chosen[top_k], weights[top_k];
-    for (Index k = 0; k < top_k; ++k) chosen[k] = logits_at(ids[k]);
+    for (Index k = 0; k < top_k; ++k) chosen[k] = taken_keys.known ? Tile::load(taken[k]) : logits_at(ids[k]);
     body_.gate.weigh(typename Tile::row_lanes{}, opened, static_cast<Pack const*>(chosen), top_k, top_k, weights);
-    auto finite = math::is_finite(weights[0]);
-    for (Index k = 0; k < top_k; ++k) {
-      weights[k] = math::keep_nan(weights[k], weights[k]); // one NaN everywhere
-      finite = finite & math::is_finite(weights[k]);
-    }
-    missed |= every_row & ~Tile::bits(finite);
+    Pack nothing = weights[0] * 0.0f; // a NaN where a weight is not finite
+    for (Index k = 1; k < top_k; ++k) nothing = nothing + weights[k] * 0.0f;
+    missed |= Tile::bits(math::is_nan(nothing));
 
     Tile::template store_rows<int(top_k)>(ids, body_.out.expert_ids.row(first_), body_.out.expert_ids.row_stride());
     Tile::template store_rows<int(top_k)>(weights, body_.out.weights.row(first_), body_.out.weights.row_stride());
@@ -107,11 +106,12 @@ private:
   }
 
   // The choices of the rows, from keys in place or in scratch memory. Returns the rows that are left.
-  template <class Rows> unsigned choose(bool biased, Rows const& opened, std::int32_t (*ids)[Tile::rows]) const {
+  template <class Rows>
+  unsigned choose(bool biased, Rows const& opened, std::int32_t (*ids)[Tile::rows], TakenKeys& taken) const {
     if constexpr (std::same_as<Logit, float>)
       if (!biased)
         return body_.selection.choose_tile(
-            Tile{}, typename Tile::keys{logits_.data, logits_.stride, rows * logits_.stride}, experts_, ids);
+            Tile{}, typename Tile::keys{logits_.data, logits_.stride, rows * logits_.stride, &taken}, experts_, ids);
     float* const keys = body_.scratch.tile_keys(memory_);
     if constexpr (has_rough_scores)
       if (biased && body_.options.bias_by == BiasBy::Adding && experts_ > 2 * Tile::rows) {

@@ -28,9 +28,7 @@ public:
   /// counts[id] += 1 for the choices [0, last) of every live row.
   void count_choices(Index last, std::int64_t* counts) const {
     if (experts_ <= 16) { // the counters would wait for one another
-      for (Index e = 0; e < experts_; ++e)
-        for (Index k = 0; k < last; ++k)
-          counts[e] += __builtin_popcount(live_ & Tile::equal_bits(ids_[k], std::int32_t(e)));
+      Tile::count_few(ids_, last, live_, experts_, counts);
     } else if (live_ == Tile::every_row) {
       for (Index k = 0; k < last; ++k)
         for (int r = 0; r < Tile::rows; ++r) ++counts[ids_[k][r]];
@@ -46,28 +44,54 @@ public:
     row_ = row;
     opened_ = true;
   }
-  /// f(e, add_up) for consecutive elements e: add_up(g) is the sum of g(the normalised score there) over the live rows.
-  template <class F> void each_share(typename Tile::lanes lanes, F f) {
+  /// sums[e] += the sum of to_fixed(the normalised score, one) over the live rows.
+  void add_shares(typename Tile::lanes lanes, double one, std::int64_t* sums) {
+    if (!opened_ && experts_ == 8) return add_columns(std::integral_constant<Index, 8>{}, one, sums);
+    if (!opened_ && experts_ <= 16) return add_columns(experts_, one, sums);
     if (!opened_)
       reuse(balance_.template open<Pack>(typename Tile::open_lanes{}, logits_, experts_,
                                          typename Tile::memory{kept_, experts_}));
+    unsigned const odd = odd_rows(row_), plain = live_ & ~odd;
     lanes.each(experts_, [&](auto e) {
       auto const share = [&](int r) {
         return balance_.share(Tile::row_of(row_, r), load(static_cast<float const*>(kept_ + r * experts_), e));
       };
-      f(e, [&](auto g) {
-        auto total = g(share(__builtin_ctz(live_)));
-        if (live_ == Tile::every_row)
-          for (int r = 1; r < Tile::rows; ++r) total = total + g(share(r));
-        else
-          for (unsigned left = live_ & (live_ - 1); left != 0; left &= left - 1)
-            total = total + g(share(__builtin_ctz(left)));
-        return total;
-      });
+      auto total = math::to_fixed(share(0), one);
+      total = total - total;
+      if (plain == Tile::every_row)
+        for (int r = 0; r < Tile::rows; ++r) total = total + math::shifted_fixed(share(r), one);
+      else
+        for (unsigned left = plain; left != 0; left &= left - 1)
+          total = total + math::shifted_fixed(share(__builtin_ctz(left)), one);
+      total = total + -__builtin_popcount(plain) * math::fixed_shift;
+      for (unsigned left = odd; left != 0; left &= left - 1)
+        total = total + math::to_fixed(share(__builtin_ctz(left)), one);
+      lanes.add(sums, e, total);
     });
   }
 
 private:
+  // Live rows whose shares may be NaN or infinite.
+  unsigned odd_rows(Row const& row) const {
+    Pack const largest = balance_.share(row, math::splat<Pack>(1));
+    return live_ & Tile::bits(!math::is_finite(largest));
+  }
+  // add_shares for at most 16 experts: lanes on a row would be empty, so rows are the lanes. A constant number of them
+  // leaves all columns in registers.
+  template <class Experts>
+#if !defined(__SANITIZE_ADDRESS__)
+  [[gnu::flatten]]
+#endif
+  void add_columns(Experts experts, double one, std::int64_t* sums) const {
+    Pack z[16], kept[16];
+    Tile::columns(logits_, experts, z);
+    auto const row = balance_.template open<Pack>(
+        typename Tile::row_lanes{}, [&z](Index e) { return z[e]; }, experts,
+        [&kept](Index e, Pack u) { kept[e] = u; });
+    for (Index e = 0; e < experts; ++e)
+      sums[e] += Tile::sum_of(live_, math::to_fixed(balance_.share(row, kept[e]), one));
+  }
+
   Balance balance_;
   Logits logits_;
   Index experts_;

@@ -60,7 +60,7 @@ template <int K> struct GroupLimitedTopK {
   /// The same for a tile of rows whose keys are score + bias, as in TopK.
   template <class Tile, class Keys>
     requires(K <= Tile::most_k)
-  unsigned choose_tile(Tile, Keys keys, Index experts, std::int32_t (*ids)[Tile::rows]) const {
+  unsigned choose_tile(Tile, Keys const& keys, Index experts, std::int32_t (*ids)[Tile::rows]) const {
     if (kept >= groups) return Tile::template top_k<K>(keys, experts, ids);
     Index const size = experts / groups;
     Index const summed = score == GroupScore::Max ? 1 : (sum_of < size ? sum_of : size);

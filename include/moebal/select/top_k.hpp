@@ -29,7 +29,7 @@ template <int K> struct TopK {
   /// The same for a tile of rows: ids [K][rows]. Returns the rows, as bits, that it leaves to choose().
   template <class Tile, class Keys>
     requires(K <= Tile::most_k)
-  static unsigned choose_tile(Tile, Keys keys, Index experts, std::int32_t (*ids)[Tile::rows]) {
+  static unsigned choose_tile(Tile, Keys const& keys, Index experts, std::int32_t (*ids)[Tile::rows]) {
     return Tile::template top_k<K>(keys, experts, ids);
   }
 };

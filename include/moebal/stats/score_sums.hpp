@@ -23,9 +23,7 @@ struct ScoreSums {
   template <class Lanes, class Facts>
     requires(Facts::has_shares)
   static void add_tile(Lanes lanes, Facts& facts, std::int64_t* scores) {
-    facts.each_share(lanes, [=](auto e, auto add_up) {
-      lanes.add(scores, e, add_up([](auto q) { return math::to_fixed(q, score_one<float>); }));
-    });
+    facts.add_shares(lanes, score_one<float>, scores);
   }
 };
 
