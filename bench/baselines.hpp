@@ -2,9 +2,14 @@
 #pragma once
 
 // What people write by hand. `naive` makes (key, id) pairs and sorts the K best; `scan` keeps the K best so far in a short sorted
-// list and compares each key with the last of them, which is as good as scalar code gets.
+// list and compares each key with the last of them, which is as good as scalar code gets; `eigen` scores with Eigen's vectorised
+// expressions and selects with std::nth_element.
 
-#include <moebal/moebal.hpp>
+#include "model.hpp"
+
+#include <moebal/core/math.hpp>
+
+#include <Eigen/Core>
 
 #include <algorithm>
 #include <cmath>
@@ -14,73 +19,88 @@
 
 namespace bench {
 
-using moebal::ExpertId;
-using moebal::Index;
-
-/// How a model routes, as the baselines read it.
-struct Model {
-  enum class Score { softmax, softmax_over_chosen, sigmoid } score;
-  bool normalise;
-  float scale;
-  Index groups = 1, kept = 1; // groups are ranked by their best two
-};
-
 struct Outcome {
-  std::vector<ExpertId> ids;
-  std::vector<float> weights;
-  std::vector<std::int64_t> counts;
+  std::vector<ExpertId> ids;        // [T, K]
+  std::vector<float> weights;       // [T, K]
+  std::vector<std::int64_t> counts; // [E]
+  std::vector<double> score_sums;   // [E], where they were asked for
 };
 
-class Baseline {
+enum class Way { naive, scan, eigen, oracle };
+
+/// `oracle` is scan with the library's score function, so that ids can be compared exactly.
+template <Way way> class Baseline {
 public:
-  Baseline(Model model, Index experts, int top_k, float const* bias)
-      : model_(model), experts_(experts), top_k_(top_k), bias_(bias), score_(std::size_t(experts)), key_(std::size_t(experts)) {}
+  explicit Baseline(Model const& model)
+      : m_(model), bias_(model.bias()), score_(std::size_t(m_.experts)), key_(score_), order_(std::size_t(m_.experts)) {}
 
-  enum class Way { naive, scan };
-
-  /// T rows, with the counts of the experts.
-  template <Way way> void route(float const* logits, Index tokens, Outcome& out) {
-    out.ids.resize(std::size_t(tokens * top_k_));
-    out.weights.resize(std::size_t(tokens * top_k_));
-    out.counts.assign(std::size_t(experts_), 0);
+  /// T rows, with the counts of the experts and, if asked, the sums of their scores.
+  void route(float const* logits, Index tokens, Outcome& out, bool stats = false) {
+    out.ids.resize(std::size_t(tokens * m_.top_k));
+    out.weights.resize(std::size_t(tokens * m_.top_k));
+    out.counts.assign(std::size_t(m_.experts), 0);
+    if (stats) out.score_sums.assign(std::size_t(m_.experts), 0);
     for (Index t = 0; t < tokens; ++t) {
-      float const* const z = logits + t * experts_;
-      ExpertId* const ids = out.ids.data() + t * top_k_;
-      float* const w = out.weights.data() + t * top_k_;
-      float const* keys = z;
-      if (model_.score == Model::Score::sigmoid) {
-        for (Index e = 0; e < experts_; ++e) {
-          score_[std::size_t(e)] = 1 / (1 + std::exp(-z[e]));
-          key_[std::size_t(e)] = score_[std::size_t(e)] + (bias_ ? bias_[e] : 0);
-        }
-        if (model_.groups > 1) mask_groups();
-        keys = key_.data();
-      }
+      float const* const z = logits + t * m_.experts;
+      ExpertId* const ids = out.ids.data() + t * m_.top_k;
+      float const* const keys = make_keys(z);
       if constexpr (way == Way::naive)
         naive(keys, ids);
+      else if constexpr (way == Way::eigen)
+        select(keys, ids);
       else
         scan(keys, ids);
-      weigh(z, ids, w);
-      for (int k = 0; k < top_k_; ++k) ++out.counts[std::size_t(ids[k])];
+      weigh(z, ids, out.weights.data() + t * m_.top_k);
+      for (int k = 0; k < m_.top_k; ++k) ++out.counts[std::size_t(ids[k])];
+      if (stats) add_scores(z, out.score_sums);
     }
   }
 
 private:
-  void naive(float const* keys, ExpertId* ids) {
-    pairs_.resize(std::size_t(experts_));
-    for (Index e = 0; e < experts_; ++e) pairs_[std::size_t(e)] = {keys[e], ExpertId(e)};
-    std::partial_sort(pairs_.begin(), pairs_.begin() + top_k_, pairs_.end(), [](auto const& a, auto const& b) {
-      return a.first > b.first || (a.first == b.first && a.second < b.second);
-    });
-    for (int k = 0; k < top_k_; ++k) ids[k] = pairs_[std::size_t(k)].second;
+  using Row = Eigen::Map<Eigen::ArrayXf const>;
+  Row row(float const* x) const { return {x, m_.experts}; }
+
+  static float sigmoid(float z) {
+    if constexpr (way == Way::oracle)
+      return moebal::math::sigmoid(z);
+    else
+      return 1 / (1 + std::exp(-z));
   }
-  void scan(float const* keys, ExpertId* ids) {
+  float const* make_keys(float const* z) {
+    if (m_.score != Model::Score::sigmoid) return z;
+    if constexpr (way == Way::eigen) {
+      Eigen::Map<Eigen::ArrayXf> score(score_.data(), m_.experts);
+      score = row(z).logistic();
+      Eigen::Map<Eigen::ArrayXf>(key_.data(), m_.experts) = score + row(bias_.data());
+    } else {
+      for (Index e = 0; e < m_.experts; ++e) {
+        score_[std::size_t(e)] = sigmoid(z[e]);
+        key_[std::size_t(e)] = score_[std::size_t(e)] + bias_[std::size_t(e)];
+      }
+    }
+    if (m_.groups > 1) mask_groups();
+    return key_.data();
+  }
+  void naive(float const* keys, ExpertId* ids) {
+    pairs_.resize(std::size_t(m_.experts));
+    for (Index e = 0; e < m_.experts; ++e) pairs_[std::size_t(e)] = {keys[e], e};
+    std::partial_sort(pairs_.begin(), pairs_.begin() + m_.top_k, pairs_.end(), better);
+    for (int k = 0; k < m_.top_k; ++k) ids[k] = ExpertId(pairs_[std::size_t(k)].second);
+  }
+  void select(float const* keys, ExpertId* ids) {
+    for (Index e = 0; e < m_.experts; ++e) order_[std::size_t(e)] = ExpertId(e);
+    auto const first = [=](ExpertId a, ExpertId b) { return keys[a] > keys[b] || (keys[a] == keys[b] && a < b); };
+    std::nth_element(order_.begin(), order_.begin() + m_.top_k - 1, order_.end(), first);
+    std::sort(order_.begin(), order_.begin() + m_.top_k, first);
+    std::copy_n(order_.begin(), m_.top_k, ids);
+  }
+  void scan(float const* keys, ExpertId* ids) const {
     float best[32];
     int n = 0;
-    for (Index e = 0; e < experts_; ++e) {
+    for (Index e = 0; e < m_.experts; ++e) {
       float const x = keys[e];
-      if (n == top_k_ && !(x > best[n - 1])) continue;
-      int at = n < top_k_ ? n++ : n - 1;
+      if (n == m_.top_k && !(x > best[n - 1])) continue;
+      int at = n < m_.top_k ? n++ : n - 1;
       for (; at > 0 && x > best[at - 1]; --at) {
         best[at] = best[at - 1];
         ids[at] = ids[at - 1];
@@ -89,11 +109,13 @@ private:
       ids[at] = ExpertId(e);
     }
   }
+  using Pair = std::pair<float, Index>;
+  static bool better(Pair const& a, Pair const& b) { return a.first > b.first || (a.first == b.first && a.second < b.second); }
+
   void mask_groups() {
-    Index const size = experts_ / model_.groups;
-    std::vector<std::pair<float, Index>>& sums = sums_;
-    sums.resize(std::size_t(model_.groups));
-    for (Index g = 0; g < model_.groups; ++g) {
+    Index const size = m_.experts / m_.groups;
+    sums_.resize(std::size_t(m_.groups));
+    for (Index g = 0; g < m_.groups; ++g) {
       float first = -std::numeric_limits<float>::infinity(), second = first;
       for (Index e = g * size; e < (g + 1) * size; ++e) {
         float const x = key_[std::size_t(e)];
@@ -104,65 +126,50 @@ private:
           second = x;
         }
       }
-      sums[std::size_t(g)] = {first + second, g};
+      sums_[std::size_t(g)] = {first + second, g};
     }
-    std::sort(sums.begin(), sums.end(), [](auto const& a, auto const& b) {
-      return a.first > b.first || (a.first == b.first && a.second < b.second);
-    });
-    for (Index i = model_.kept; i < model_.groups; ++i) {
-      Index const g = sums[std::size_t(i)].second;
-      std::fill_n(key_.begin() + g * size, size, -std::numeric_limits<float>::infinity());
-    }
+    std::sort(sums_.begin(), sums_.end(), better);
+    for (Index i = m_.kept; i < m_.groups; ++i)
+      std::fill_n(key_.begin() + sums_[std::size_t(i)].second * size, size, -std::numeric_limits<float>::infinity());
   }
-  void weigh(float const* z, ExpertId const* ids, float* w) const {
+
+  // exp(z - most) of a whole row, into score_; its sum.
+  float exponentials(float const* z) {
+    float most = z[0], sum = 0;
+    if constexpr (way == Way::eigen) {
+      most = row(z).maxCoeff();
+      Eigen::Map<Eigen::ArrayXf> score(score_.data(), m_.experts);
+      score = (row(z) - most).exp();
+      return score.sum();
+    }
+    for (Index e = 1; e < m_.experts; ++e) most = std::max(most, z[e]);
+    for (Index e = 0; e < m_.experts; ++e) sum += score_[std::size_t(e)] = std::exp(z[e] - most);
+    return sum;
+  }
+  void weigh(float const* z, ExpertId const* ids, float* w) {
     float sum = 0;
-    if (model_.score == Model::Score::sigmoid) {
-      for (int k = 0; k < top_k_; ++k) sum += w[k] = score_[std::size_t(ids[k])];
-    } else if (model_.score == Model::Score::softmax && !model_.normalise) {
-      float most = z[0];
-      for (Index e = 1; e < experts_; ++e) most = std::max(most, z[e]);
-      for (Index e = 0; e < experts_; ++e) sum += std::exp(z[e] - most);
-      for (int k = 0; k < top_k_; ++k) w[k] = std::exp(z[ids[k]] - most);
+    if (m_.score == Model::Score::sigmoid || (m_.score == Model::Score::softmax && !m_.normalise)) {
+      float const all = m_.score == Model::Score::softmax ? exponentials(z) : 0;
+      for (int k = 0; k < m_.top_k; ++k) sum += w[k] = score_[std::size_t(ids[k])];
+      if (!m_.normalise) sum = all;
     } else {
-      for (int k = 0; k < top_k_; ++k) sum += w[k] = std::exp(z[ids[k]] - z[ids[0]]);
+      for (int k = 0; k < m_.top_k; ++k) sum += w[k] = std::exp(z[ids[k]] - z[ids[0]]);
     }
-    for (int k = 0; k < top_k_; ++k) w[k] = w[k] / sum * model_.scale;
+    for (int k = 0; k < m_.top_k; ++k) w[k] = w[k] / sum * m_.scale;
+  }
+  void add_scores(float const* z, std::vector<double>& sums) {
+    float sum = 0;
+    if (m_.score == Model::Score::sigmoid)
+      for (float const s : score_) sum += s;
+    else
+      sum = exponentials(z);
+    for (std::size_t e = 0; e < score_.size(); ++e) sums[e] += double(score_[e] / sum);
   }
 
-  Model model_;
-  Index experts_;
-  int top_k_;
-  float const* bias_;
-  std::vector<float> score_, key_;
-  std::vector<std::pair<float, ExpertId>> pairs_;
-  std::vector<std::pair<float, Index>> sums_;
+  Model m_;
+  std::vector<float> bias_, score_, key_;
+  std::vector<ExpertId> order_;
+  std::vector<Pair> pairs_, sums_;
 };
-
-/// Stable grouping by expert: count, scan, scatter.
-inline void counting_sort(ExpertId const* ids, Index pairs, Index experts, std::vector<Index>& offsets, std::vector<Index>& order,
-                          std::vector<Index>& slot_of) {
-  offsets.assign(std::size_t(experts) + 1, 0);
-  order.resize(std::size_t(pairs));
-  slot_of.resize(std::size_t(pairs));
-  for (Index i = 0; i < pairs; ++i) ++offsets[std::size_t(ids[i]) + 1];
-  for (Index e = 0; e < experts; ++e) offsets[std::size_t(e) + 1] += offsets[std::size_t(e)];
-  std::vector<Index> next(offsets.begin(), offsets.end() - 1);
-  for (Index i = 0; i < pairs; ++i) {
-    Index const slot = next[std::size_t(ids[i])]++;
-    order[std::size_t(slot)] = i;
-    slot_of[std::size_t(i)] = slot;
-  }
-}
-
-/// The least that any router does: reads each logit once.
-inline float read_all(float const* x, Index n) {
-  float most[64];
-  std::fill_n(most, 64, -1e30f);
-  Index i = 0;
-  for (; i + 64 <= n; i += 64)
-    for (int j = 0; j < 64; ++j) most[j] = x[i + j] > most[j] ? x[i + j] : most[j];
-  for (; i < n; ++i) most[0] = std::max(most[0], x[i]);
-  return *std::max_element(most, most + 64);
-}
 
 } // namespace bench

@@ -3,7 +3,7 @@
 
 // Logits to route: what a trained router sees, and what is meant to hurt.
 
-#include <moebal/core/half.hpp>
+#include <moebal/core/ids.hpp>
 
 #include <algorithm>
 #include <cstdint>

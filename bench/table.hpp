@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace bench {
@@ -20,7 +21,7 @@ struct Options {
   std::vector<std::string> rest; // for Google Benchmark
 };
 
-/// --quick: T = 4096 and friendly data only. --json FILE: Google Benchmark's JSON. Everything else goes to Google Benchmark.
+/// --quick: T = 1, 16 and 4096, friendly data, shorter rounds. --json FILE: Google Benchmark's JSON. Everything else goes to Google Benchmark.
 inline Options read_options(int argc, char** argv) {
   Options options;
   options.rest.push_back(argv[0]);
@@ -32,7 +33,7 @@ inline Options read_options(int argc, char** argv) {
       options.rest.push_back(std::string("--benchmark_out=") + argv[++i]);
       options.rest.push_back("--benchmark_out_format=json");
     } else if (word == "--help") {
-      std::puts("bench_routing [--quick] [--json FILE] [--benchmark_filter=REGEX ...]");
+      std::puts("bench_moebal [--quick] [--json FILE] [--benchmark_filter=REGEX ...]");
       std::exit(0);
     } else {
       options.rest.push_back(word);
@@ -41,30 +42,19 @@ inline Options read_options(int argc, char** argv) {
   return options;
 }
 
-/// Prints a line a pair, as soon as it is done.
-class Table : public benchmark::BenchmarkReporter {
+/// What the machine is like, for the head of the table and for the JSON.
+class Machine {
 public:
-  bool ReportContext(Context const& context) override {
-    std::string model = "unknown CPU", line;
+  Machine() {
+    std::string line;
     for (std::ifstream cpu("/proc/cpuinfo"); std::getline(cpu, line);)
       if (line.rfind("model name", 0) == 0) model = line.substr(line.find(':') + 2);
-    double load[3] = {};
-    if (getloadavg(load, 3) < 0) load[0] = -1;
-    std::printf("%s, %d CPUs, load %.1f, measured clock %.2f GHz, one thread\n\n", model.c_str(), context.cpu_info.num_cpus, load[0],
-                clock_ghz());
-    std::printf("%-40s %10s %10s %8s %8s\n", "op/shape/tokens/peer", "ours ns", "peer ns", "x med", "x min");
-    return true;
+    double loads[3];
+    if (getloadavg(loads, 3) > 0) load = loads[0];
   }
-  void ReportRuns(std::vector<Run> const& runs) override {
-    for (Run const& run : runs) {
-      auto const value = [&run](char const* name) { return double(run.counters.at(name)); };
-      std::string name = run.benchmark_name();
-      name.resize(name.find("/iterations"));
-      std::printf("%-40s %10.2f %10.2f %8.2f %8.2f\n", name.c_str(), value("ours_ns"), value("peer_ns"), value("ratio_med"),
-                  value("ratio_min"));
-      std::fflush(stdout);
-    }
-  }
+  std::string model = "unknown CPU";
+  double load = -1;
+  double ghz = clock_ghz();
 
 private:
   /// From a chain of dependent multiplications, three cycles each.
@@ -85,13 +75,47 @@ private:
   }
 };
 
+/// Prints a line a pair, as soon as it is done.
+class Table : public benchmark::BenchmarkReporter {
+public:
+  explicit Table(Machine machine) : machine_(std::move(machine)) {}
+  bool ReportContext(Context const& context) override {
+    std::printf("%s, %d CPUs, load %.1f, measured clock %.2f GHz, one thread unless the entry says otherwise\n\n",
+                machine_.model.c_str(), context.cpu_info.num_cpus, machine_.load, machine_.ghz);
+    std::printf("%-44s %10s %10s %8s %8s\n", "op/shape/tokens/peer", "ours ns", "peer ns", "x med", "x min");
+    return true;
+  }
+  void ReportRuns(std::vector<Run> const& runs) override {
+    for (Run const& run : runs) {
+      std::string name = run.benchmark_name();
+      name.resize(std::min(name.size(), name.find("/iterations")));
+      if (run.counters.find("ours_ns") == run.counters.end()) {
+        std::printf("%-44s failed: %s\n", name.c_str(), run.error_message.c_str());
+        continue;
+      }
+      auto const value = [&run](char const* counter) { return double(run.counters.at(counter)); };
+      std::printf("%-44s %10.2f %10.2f %8.2f %8.2f\n", name.c_str(), value("ours_ns"), value("peer_ns"), value("ratio_med"),
+                  value("ratio_min"));
+      std::fflush(stdout);
+    }
+  }
+
+private:
+  Machine machine_;
+};
+
 inline int run(Options const& options) {
   std::vector<char*> arguments;
   for (std::string const& word : options.rest) arguments.push_back(const_cast<char*>(word.c_str()));
   int count = int(arguments.size());
   benchmark::Initialize(&count, arguments.data());
   if (benchmark::ReportUnrecognizedArguments(count, arguments.data())) return 2;
-  Table table;
+  Machine const machine;
+  benchmark::AddCustomContext("cpu", machine.model);
+  benchmark::AddCustomContext("load", std::to_string(machine.load));
+  benchmark::AddCustomContext("ghz", std::to_string(machine.ghz));
+  benchmark::AddCustomContext("quick", options.quick ? "yes" : "no");
+  Table table(machine);
   benchmark::RunSpecifiedBenchmarks(&table);
   return 0;
 }

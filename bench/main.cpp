@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Routing, planning, backward and balancing against what people write by hand, against libtorch and against floors.
+//   bench_moebal [--quick] [--json FILE] [options of Google Benchmark]
+// bench/run.sh builds and runs it.
+
+#include "pair.hpp"
+#include "table.hpp"
+
+int main(int argc, char** argv) {
+  bench::Options const options = bench::read_options(argc, argv);
+  bench::Pairs const pairs(options.quick);
+  for (auto const add : bench::Part::all()) add(pairs);
+  return bench::run(options);
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// plan and route_plan: grouping (token, choice) pairs by expert.
+
+#include "entries.hpp"
+
+namespace bench {
+namespace {
+
+/// Stable grouping by expert: count, scan, scatter.
+struct CountingSort {
+  explicit CountingSort(Model const& m) : experts(m.experts) {}
+  void operator()(ExpertId const* ids, Index pairs) {
+    offsets.assign(std::size_t(experts) + 1, 0);
+    order.resize(std::size_t(pairs));
+    slot_of.resize(std::size_t(pairs));
+    for (Index i = 0; i < pairs; ++i) ++offsets[std::size_t(ids[i]) + 1];
+    for (Index e = 0; e < experts; ++e) offsets[std::size_t(e) + 1] += offsets[std::size_t(e)];
+    next.assign(offsets.begin(), offsets.end() - 1);
+    for (Index i = 0; i < pairs; ++i) {
+      Index const slot = next[std::size_t(ids[i])]++;
+      order[std::size_t(slot)] = i;
+      slot_of[std::size_t(i)] = slot;
+    }
+  }
+  Index experts;
+  std::vector<Index> offsets, order, slot_of, next;
+};
+
+void check(Ours& ours) {
+  route_all(ours);
+  CountingSort sort(ours.model);
+  sort(ours.routing.expert_ids().data(), ours.tokens * ours.model.top_k);
+  ours.plan(0);
+  auto const plan = ours.planned.view();
+  require(std::equal(sort.offsets.begin(), sort.offsets.end(), plan.offsets.begin()), "counting sort", "offsets");
+  require(std::equal(sort.order.begin(), sort.order.end(), plan.order.begin()), "counting sort", "the order of slots");
+  require(std::equal(sort.slot_of.begin(), sort.slot_of.end(), plan.slot_of.data()), "counting sort", "slots");
+}
+
+Part const part([](Pairs const& pairs) {
+  for (Model const& m : models)
+    for (Index const n : sizes(pairs)) {
+      if (pairs.quick() && n < 4096) continue;
+      add(pairs, "plan", m, n, "counting_sort", [](Ours& o, Index first) { o.plan(first); },
+          [](Ours& ours) {
+            check(ours);
+            return [sort = CountingSort(ours.model)](Ours& o, Index first) mutable {
+              sort(o.routing.expert_ids().row(first), o.tokens * o.model.top_k);
+            };
+          });
+      if (n < 4096) continue;
+      add(pairs, "route_plan", m, n, "scan",
+          [](Ours& o, Index first) {
+            o.route(first);
+            o.plan(first);
+          },
+          [](Ours& ours) {
+            check(ours);
+            return [sort = CountingSort(ours.model), theirs = Baseline<Way::scan>(ours.model), out = Outcome()](
+                       Ours& o, Index first) mutable {
+              theirs.route(o.logits.data() + first * o.model.experts, o.tokens, out);
+              sort(out.ids.data(), o.tokens * o.model.top_k);
+            };
+          });
+    }
+});
+
+} // namespace
+} // namespace bench
