@@ -40,7 +40,7 @@ template <class M> struct TileGroups {
       rows_of[r] = two;
       total = M::add(total, row_sum);
     }
-    BestTwo<M> const best = M::across(rows_of, BestTwo<M>::better_of);
+    BestTwo<M> const best = M::across(rows_of, [](auto a, auto b) { return BestTwo<M>::better_of(a, b); });
     sum = summed == 2 ? M::add(best.first, best.second) : best.first;
     least = summed == 2 ? best.second : best.first;
     return total;
