@@ -3,6 +3,8 @@
 
 // Logits to route: what a trained router sees, and what is meant to hurt.
 
+#include "memory.hpp"
+
 #include <moebal/core/ids.hpp>
 
 #include <algorithm>
@@ -25,10 +27,11 @@ inline constexpr NamedKind kinds[] = {{Kind::iid, "iid"},       {Kind::bf16, "bf
                                       {Kind::negative, "negative"}};
 
 /// [T, E] normal logits with a bias of standard deviation 0.5 for each expert, changed as `kind` says.
-inline std::vector<float> logits(Index tokens, Index experts, Kind kind, unsigned seed = 1) {
+inline Array<float> logits(Index tokens, Index experts, Kind kind, unsigned seed = 1) {
   std::mt19937_64 engine(seed);
   std::normal_distribution<float> normal;
-  std::vector<float> bias(static_cast<std::size_t>(experts)), z(std::size_t(tokens * experts));
+  std::vector<float> bias(static_cast<std::size_t>(experts));
+  Array<float> z(std::size_t(tokens * experts));
   for (float& b : bias) b = 0.5f * normal(engine);
   for (Index t = 0; t < tokens; ++t) {
     float* const row = z.data() + t * experts;

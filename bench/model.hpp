@@ -40,7 +40,8 @@ inline constexpr Model models[] = {
 };
 
 /// Shapes of no model: any number of experts, softmax, K = 8.
-inline constexpr Model odd_models[] = {{"e60", 60, 8},   {"e64", 64, 8},   {"e72", 72, 8},   {"e128", 128, 8}, {"e160", 160, 8},
-                                       {"e192", 192, 8}, {"e256", 256, 8}, {"e288", 288, 8}, {"e320", 320, 8}};
+inline constexpr Model odd_models[] = {{"e16", 16, 8},   {"e32", 32, 8},   {"e60", 60, 8},   {"e64", 64, 8},
+                                       {"e72", 72, 8},   {"e128", 128, 8}, {"e160", 160, 8}, {"e192", 192, 8},
+                                       {"e256", 256, 8}, {"e288", 288, 8}, {"e320", 320, 8}, {"e512", 512, 8}};
 
 } // namespace bench

@@ -40,13 +40,13 @@ public:
 
   Model const model;
   Index const tokens, rows;
-  std::vector<float> const logits; // [rows, E]
-  std::vector<float> const bias;   // [E] or empty
+  Array<float> const logits;     // [rows, E]
+  std::vector<float> const bias; // [E] or empty
   moebal::Routing<float> routing; // [rows, K]
   moebal::Plan planned;
   std::vector<float> d_weights; // [T, K]
   std::vector<float> slopes;    // [E]
-  std::vector<float> d_logits;  // [rows, E]
+  Array<float> d_logits;        // [rows, E]
 
 protected:
   Ours(Model const&, Index tokens, Kind);

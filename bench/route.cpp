@@ -59,12 +59,16 @@ Part const part([](Pairs const& pairs) {
           add_other(pairs, entry(std::string("route:") + kind_name, m, n, "iid"), m, kind, m, n, 1, 1);
     }
   }
-  // A logit, not a token.
-  for (Model const& odd : odd_models)
-    for (Model const& even : odd_models)
-      if (odd.experts % 64 != 0 && even.experts % 64 == 0 && even.experts > odd.experts - 64 && even.experts < odd.experts + 64)
+  for (Model const& odd : odd_models) {
+    add(pairs, "route", odd, 4096, "exp_floor", route, floor_of(exp_all));
+    add(pairs, "route", odd, 4096, "read_floor", route, floor_of(read_all));
+    add(pairs, "route", odd, 4096, "scan", route, baseline<Way::scan>(false));
+    if (odd.experts < 60 || odd.experts % 64 == 0) continue;
+    for (Model const& even : odd_models) // a logit, not a token
+      if (even.experts % 64 == 0 && even.experts > odd.experts - 64 && even.experts < odd.experts + 64)
         add_other(pairs, entry("route:per_logit", odd, 4096, even.name), odd, Kind::iid, even, 4096, double(odd.experts),
                   double(even.experts));
+  }
 });
 
 } // namespace

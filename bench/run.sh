@@ -1,9 +1,44 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-# bench/run.sh [--quick] [--json FILE] [options of Google Benchmark]: installs what is missing, builds the benchmark and runs it.
+# bench/run.sh [--quick] [--torch] [--json FILE] [--docs] [options of Google Benchmark]
+# Installs what is missing, builds the benchmark and runs it: one table of pairs and their ratios.
+#   --quick   T = 1, 16 and 4096, friendly data, short rounds: under a minute
+#   --torch   installs libtorch (some 300 MB) to compare with; without, it is compared with where it lies there already
+#   --json    also writes Google Benchmark's JSON, which bench/report.py reads
+#   --docs    also writes the tables and plots of docs/performance.md from it; includes --torch
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../scripts/setup.sh"
+
+docs= torch= json= options=()
+while (($#)); do
+  case $1 in
+    --docs) docs=1 torch=1 ;;
+    --torch) torch=1 ;;
+    --json)
+      (($# > 1)) || { echo "bench/run.sh: --json: needed a file, had none" >&2; exit 2; }
+      json=$(realpath -m "$2")
+      shift
+      ;;
+    *) options+=("$1") ;;
+  esac
+  shift
+done
+
 need "${build_packages[@]}" libbenchmark-dev
+if [[ -n $torch ]] && ! need libtorch-dev; then
+  say "going on without libtorch: it is not to be had here"
+fi
 configure bench
-build bench bench_routing
-exec "$moebal/build/bench/bench/bench_routing" "$@"
+build bench bench_moebal
+if [[ -n $docs ]]; then
+  need python3 python3-matplotlib
+  json=${json:-$moebal/build/bench/performance.json}
+fi
+[[ -z $json ]] || options+=(--json "$json")
+
+# Threads that wait by spinning would take the cores from those that are timed.
+OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=0 OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 \
+  "$moebal/build/bench/bench/bench_moebal" "${options[@]}"
+if [[ -n $docs ]]; then
+  /usr/bin/python3 "$moebal/bench/report.py" "$json" "$moebal/docs" # Debian's, which has Debian's matplotlib
+fi

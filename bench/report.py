@@ -1,0 +1,171 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""report.py JSON [DOCS]: the tables of a run of bench_moebal in Markdown. With a folder: writes them into DOCS/performance.md
+between its two marks, and the plots DOCS/performance_*.svg. bench/run.sh --docs calls it."""
+
+import collections
+import json
+import pathlib
+import sys
+
+BEGIN, END = "<!-- begin: bench/report.py -->", "<!-- end: bench/report.py -->"
+SHAPES = {
+    "mixtral": "Mixtral 8/2", "olmoe": "OLMoE 64/8", "qwen3": "Qwen3 128/8", "gptoss": "gpt-oss 128/4", "switch": "Switch 128/1",
+    "deepseek_v3": "DeepSeek-V3 256/8, groups, bias", "kimi_k2": "Kimi-K2 384/8, bias",
+}
+Pair = collections.namedtuple("Pair", "ours peer ratio")
+
+
+class Run:
+    def __init__(self, path):
+        data = json.loads(pathlib.Path(path).read_text())
+        self.context = data["context"]
+        self.pairs = {}
+        for b in data["benchmarks"]:
+            if "ours_ns" in b:
+                op, shape, tokens, peer = b["name"].removesuffix("/iterations:1").split("/")
+                self.pairs[op, shape, int(tokens), peer] = Pair(b["ours_ns"], b["peer_ns"], b["ratio_med"])
+
+    def get(self, op, shape, tokens, peer):
+        return self.pairs.get((op, shape, tokens, peer))
+
+    def ours(self, op, shape, tokens):
+        """ns a token: the median over all the pairs that timed it."""
+        found = sorted(p.ours for (o, s, t, _), p in self.pairs.items() if (o, s, t) == (op, shape, tokens))
+        return found[len(found) // 2] if found else None
+
+    def ratio(self, op, shape, tokens, peer):
+        return (p := self.get(op, shape, tokens, peer)) and p.ratio
+
+    def times_floor(self, op, shape, tokens, floor):
+        return (p := self.get(op, shape, tokens, floor)) and 1 / p.ratio
+
+    def tokens(self):
+        return sorted({t for (op, _, t, _) in self.pairs if op == "route"})
+
+
+def number(x):
+    if x is None:
+        return "–"
+    return f"{x:.2f}" if x < 2 else f"{x:.1f}" if x < 20 else f"{x:.0f}"
+
+
+def table(title, head, rows):
+    rows = [[name, *map(number, values)] for name, *values in rows if any(v is not None for v in values)]
+    if not rows:
+        return []
+    lines = [f"**{title}**", "", "| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    return lines + ["| " + " | ".join(row) + " |" for row in rows] + [""]
+
+
+def markdown(run):
+    c, sizes = run.context, run.tokens()
+    per_shape = lambda f: [(name, *f(shape)) for shape, name in SHAPES.items()]
+    x = lambda *key: run.ratio(*key)
+    lines = [
+        f"{c['date'][:10]}, {c['cpu']}, {c['num_cpus']} CPUs, measured clock {float(c['ghz']):.2f} GHz, load {float(c['load']):.1f} at the start,"
+        f" libtorch {c.get('libtorch', 'not there')}{', --quick' if c['quick'] == 'yes' else ''}."
+        " fp32, one thread, iid with expert bias, T = 4096 unless said. Times in ns a token; x: how many times as long the peer took.",
+        "",
+    ]
+    lines += table("Routing, with counts", ["shape", "ours", "x `scan`", "x `naive`", "x `eigen`", "x libtorch", "with score sums", "x `scan`", "x libtorch", "x without"],
+                   per_shape(lambda s: (run.ours("route", s, 4096), *(x("route", s, 4096, p) for p in ("scan", "naive", "eigen", "torch")),
+                                        run.ours("route_stats", s, 4096), *(x("route_stats", s, 4096, p) for p in ("scan", "torch")),
+                                        run.times_floor("route_stats", s, 4096, "route"))))
+    lines += table("Plan, way back and the whole step", ["shape", "plan", "x counting sort", "x libtorch", "route + plan", "x `scan`", "x libtorch", "backward", "x libtorch",
+                    "step", "x by hand", "x libtorch"],
+                   per_shape(lambda s: (run.ours("plan", s, 4096), x("plan", s, 4096, "counting_sort"), x("plan", s, 4096, "torch"),
+                                        run.ours("route_plan", s, 4096), x("route_plan", s, 4096, "scan"), x("route_plan", s, 4096, "torch"),
+                                        run.ours("backward", s, 4096), x("backward", s, 4096, "torch"),
+                                        run.ours("pipeline", s, 4096), x("pipeline", s, 4096, "handwritten"), x("pipeline", s, 4096, "torch"))))
+    floors = [("route", "read_floor", "a read"), ("route", "exp_floor", "all scores"), ("backward", "copy_floor", "backward: a copy")]
+    big = [t for t in sizes if t >= 4096]
+    lines += table("Ours in floors", ["shape"] + [f"{name}, T = {t}" for t in big for _, _, name in floors],
+                   per_shape(lambda s: tuple(run.times_floor(op, s, t, floor) for t in big for op, floor, _ in floors)))
+    lines += table("Number of tokens: ns a token, and x `scan`", ["shape"] + [f"T = {t}{what}" for t in sizes for what in ("", ", x")],
+                   per_shape(lambda s: tuple(v for t in sizes for v in (run.ours("route", s, t), x("route", s, t, "scan")))))
+    kinds = sorted({op.split(":")[1] for (op, *_, peer) in run.pairs if peer == "iid"})
+    lines += table("Unkind data: times as long as iid", ["shape", *kinds],
+                   per_shape(lambda s: tuple(run.times_floor("route:" + k, s, 4096, "iid") for k in kinds)))
+    lines += table("Odd numbers of experts (softmax, K = 8): a logit, times as long as", ["E", "the multiple of 64 below", "above"],
+                   [(f"{e}", run.times_floor("route:per_logit", f"e{e}", 4096, f"e{e // 64 * 64}"),
+                     run.times_floor("route:per_logit", f"e{e}", 4096, f"e{-(-e // 64) * 64}")) for e in (60, 72, 160, 288)])
+    lines += table("Two threads: x one", ["shape"] + [f"T = {t}" for t in big],
+                   [("busy loops before and after", *(x("busy_loops:2threads", w, 1, "one_thread") for w in ("before", "after")))]
+                   + per_shape(lambda s: tuple(x("route:2threads", s, t, "one_thread") for t in big)))
+    lines += table("Once a step, or less: µs", ["", "ours", "x peer"],
+                   [(f"a step of the balancer, {SHAPES[s]}; peer: by hand", p.ours / 1e3, p.ratio) if (p := run.get("balance_step", s, 4096, "handwritten")) else (s, None)
+                    for s in SHAPES] + [("a layer's placement (EPLB), 256 experts; peer: by hand", p.ours / 1e3, p.ratio)
+                                        for p in [run.get("eplb", "deepseek_v3", 58, "naive")] if p])
+    for name, caption in PLOTS.items():
+        lines += [f"![{caption}](performance_{name}.svg)", ""]
+    return "\n".join(lines)
+
+
+PLOTS = {"ratios": "Routing: times as long as the library, per shape", "tokens": "Time a token against the number of tokens",
+         "experts": "Time a token against the number of experts"}
+
+
+def plots(run, folder):
+    import matplotlib
+    matplotlib.use("svg")
+    matplotlib.rcParams.update({"svg.hashsalt": "moebal", "svg.fonttype": "none", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3})
+    import matplotlib.pyplot as plt
+
+    def save(figure, name):
+        figure.tight_layout()
+        figure.savefig(folder / f"performance_{name}.svg", metadata={"Date": None})
+        plt.close(figure)
+
+    figure, axes = plt.subplots(figsize=(7.5, 3.2))
+    peers = [p for p in ("scan", "naive", "eigen", "torch") if run.get("route", "qwen3", 4096, p)]
+    for i, peer in enumerate(peers):
+        axes.bar([j + (i - (len(peers) - 1) / 2) * 0.2 for j in range(len(SHAPES))],
+                 [run.ratio("route", s, 4096, peer) or 0 for s in SHAPES], 0.2, label=peer)
+    axes.set(yscale="log", ylabel="times as long as ours", xticks=range(len(SHAPES)), xticklabels=[n.split(",")[0].replace(" ", "\n") for n in SHAPES.values()])
+    axes.legend(ncols=4)
+    save(figure, "ratios")
+
+    def line(axes, points, *style, **more):
+        points = [(a, b) for a, b in points if b is not None]
+        if points:
+            axes.plot(*zip(*points), *style, **more)
+
+    peer_ns = lambda *key: (p := run.get(*key)) and p.peer
+    figure, both = plt.subplots(1, 2, figsize=(7.5, 3.2))
+    for axes, shape in zip(both, ("qwen3", "deepseek_v3")):
+        line(axes, [(t, run.ours("route", shape, t)) for t in run.tokens()], "o-", label="ours")
+        for peer in ("scan", "torch", "exp_floor", "read_floor"):
+            line(axes, [(t, peer_ns("route", shape, t, peer)) for t in run.tokens()], ".--" if "floor" in peer else ".-", label=peer)
+        axes.set(xscale="log", yscale="log", xlabel="tokens", ylabel="ns a token", title=SHAPES[shape].split(",")[0])
+        axes.legend(fontsize=7)
+    save(figure, "tokens")
+
+    figure, axes = plt.subplots(figsize=(5, 3.2))
+    experts = sorted(int(s[1:]) for (op, s, _, peer) in run.pairs if op == "route" and peer == "read_floor" and s[1:].isdigit())
+    line(axes, [(e, run.ours("route", f"e{e}", 4096)) for e in experts], "o-", label="ours")
+    for peer in ("scan", "exp_floor", "read_floor"):
+        line(axes, [(e, peer_ns("route", f"e{e}", 4096, peer)) for e in experts], ".--" if "floor" in peer else ".-", label=peer)
+    axes.set(xscale="log", yscale="log", xlabel="experts (softmax, K = 8, T = 4096)", ylabel="ns a token")
+    axes.legend(fontsize=7)
+    save(figure, "experts")
+
+
+def main():
+    if len(sys.argv) not in (2, 3):
+        sys.exit(__doc__)
+    run = Run(sys.argv[1])
+    text = markdown(run)
+    if len(sys.argv) == 2:
+        return print(text)
+    folder = pathlib.Path(sys.argv[2])
+    page = folder / "performance.md"
+    before, mark, rest = page.read_text().partition(BEGIN)
+    if not mark or END not in rest:
+        sys.exit(f"report.py: {page}: needed the lines {BEGIN} and {END}, had not both")
+    page.write_text(before + BEGIN + "\n" + text + "\n" + END + rest.partition(END)[2])
+    plots(run, folder)
+
+
+if __name__ == "__main__":
+    main()
