@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -57,6 +58,8 @@ public:
   }
 
 private:
+  static constexpr float epsilon = 1e-20f; // as in DeepSeek-V3, for scores that are all but 0
+
   using Row = Eigen::Map<Eigen::ArrayXf const>;
   Row row(float const* x) const { return {x, m_.experts}; }
 
@@ -151,7 +154,7 @@ private:
     if (m_.score == Model::Score::sigmoid || (m_.score == Model::Score::softmax && !m_.normalise)) {
       float const all = m_.score == Model::Score::softmax ? exponentials(z) : 0;
       for (int k = 0; k < m_.top_k; ++k) sum += w[k] = score_[std::size_t(ids[k])];
-      if (!m_.normalise) sum = all;
+      sum = m_.normalise ? sum + epsilon : all;
     } else {
       for (int k = 0; k < m_.top_k; ++k) sum += w[k] = std::exp(z[ids[k]] - z[ids[0]]);
     }
@@ -160,7 +163,7 @@ private:
   void add_scores(float const* z, std::vector<double>& sums) {
     float sum = 0;
     if (m_.score == Model::Score::sigmoid)
-      for (float const s : score_) sum += s;
+      sum = std::accumulate(score_.begin(), score_.end(), epsilon);
     else
       sum = exponentials(z);
     for (std::size_t e = 0; e < score_.size(); ++e) sums[e] += double(score_[e] / sum);

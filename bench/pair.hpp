@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
 #include <functional>
 #include <string>
 #include <vector>
@@ -49,7 +50,13 @@ public:
     benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
       std::vector<double> mine, theirs, ratios;
       for (auto _ : state) {
-        Work const work = make();
+        Work work;
+        try {
+          work = make();
+        } catch (std::exception const& error) {
+          state.SkipWithError(error.what());
+          return;
+        }
         work.ours();
         work.peer();
         int const times = nanoseconds(work.peer) < 4 * nanoseconds(work.ours) ? 3 : 1;
@@ -61,7 +68,6 @@ public:
           spent += 3 * mine.back() * ours_units + times * theirs.back() * peer_units;
         }
       }
-      if (mine.empty()) return;
       state.counters["ours_ns"] = median(mine);
       state.counters["peer_ns"] = median(theirs);
       state.counters["ratio_med"] = median(ratios);

@@ -89,7 +89,8 @@ public:
     for (Run const& run : runs) {
       std::string name = run.benchmark_name();
       name.resize(std::min(name.size(), name.find("/iterations")));
-      if (run.counters.find("ours_ns") == run.counters.end()) {
+      if (run.error_occurred) {
+        ++failed_;
         std::printf("%-44s failed: %s\n", name.c_str(), run.error_message.c_str());
         continue;
       }
@@ -100,8 +101,11 @@ public:
     }
   }
 
+  int failed() const { return failed_; }
+
 private:
   Machine machine_;
+  int failed_ = 0;
 };
 
 inline int run(Options const& options) {
@@ -117,7 +121,7 @@ inline int run(Options const& options) {
   benchmark::AddCustomContext("quick", options.quick ? "yes" : "no");
   Table table(machine);
   benchmark::RunSpecifiedBenchmarks(&table);
-  return 0;
+  return table.failed() == 0 ? 0 : 1;
 }
 
 } // namespace bench

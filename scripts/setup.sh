@@ -7,7 +7,7 @@ cache=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/moebal
 export CMAKE_BUILD_PARALLEL_LEVEL=${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc)}
 
 build_packages=(g++ cmake ninja-build libeigen3-dev nlohmann-json3-dev)
-test_packages=("${build_packages[@]}" libboost-test-dev libopenmpi-dev openmpi-bin libcli11-dev libtbb-dev)
+test_packages=("${build_packages[@]}" libboost-test-dev libopenmpi-dev openmpi-bin libcli11-dev libtbb-dev libbenchmark-dev)
 # An example names what it reads and starts beyond this in examples/<name>/packages.txt.
 example_packages=("${build_packages[@]}" libcli11-dev)
 kokkos_packages=("${build_packages[@]}" xz-utils)
