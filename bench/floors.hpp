@@ -22,8 +22,15 @@ inline float read_all(float const* x, Index n) {
 }
 
 // A register's worth of floats, so that no compiler takes them in halves.
-using Floats [[gnu::vector_size(64), gnu::aligned(4), gnu::may_alias]] = float;
-using Ints [[gnu::vector_size(64)]] = int;
+#if defined(__AVX512F__)
+inline constexpr int lanes = 16;
+#elif defined(__AVX__)
+inline constexpr int lanes = 8;
+#else
+inline constexpr int lanes = 4;
+#endif
+using Floats [[gnu::vector_size(4 * lanes), gnu::aligned(4), gnu::may_alias]] = float;
+using Ints [[gnu::vector_size(4 * lanes)]] = int;
 
 /// e^x for |x| < 80 to 2e-7: 2^n times a polynomial of degree 6.
 inline Floats fast_exp(Floats x) {
@@ -40,16 +47,16 @@ inline Floats fast_exp(Floats x) {
   return __builtin_bit_cast(Floats, __builtin_bit_cast(Ints, p) + exponent);
 }
 
-/// The sum of score(x) over n elements; what is left of n modulo 16 is not read.
+/// The sum of score(x) over n elements; what is left of n modulo the lanes is not read.
 template <class Score> float sum_all(float const* x, Index n, Score score) {
   Floats sum[4] = {};
   Index i = 0;
-  for (; i + 64 <= n; i += 64)
-    for (int j = 0; j < 4; ++j) sum[j] += score(*reinterpret_cast<Floats const*>(x + i + 16 * j));
-  for (; i + 16 <= n; i += 16) sum[0] += score(*reinterpret_cast<Floats const*>(x + i));
+  for (; i + 4 * lanes <= n; i += 4 * lanes)
+    for (int j = 0; j < 4; ++j) sum[j] += score(*reinterpret_cast<Floats const*>(x + i + lanes * j));
+  for (; i + lanes <= n; i += lanes) sum[0] += score(*reinterpret_cast<Floats const*>(x + i));
   Floats const all = (sum[0] + sum[1]) + (sum[2] + sum[3]);
   float total = 0;
-  for (int j = 0; j < 16; ++j) total += all[j];
+  for (int j = 0; j < lanes; ++j) total += all[j];
   return total;
 }
 inline float exp_all(float const* x, Index n) {

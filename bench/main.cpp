@@ -6,9 +6,14 @@
 #include "pair.hpp"
 #include "table.hpp"
 
+#ifndef MOEBAL_BENCH_FLAGS // CMake says it
+#define MOEBAL_BENCH_COMPILER "a compiler"
+#define MOEBAL_BENCH_FLAGS "unknown flags"
+#endif
+
 int main(int argc, char** argv) {
   bench::Options const options = bench::read_options(argc, argv);
   bench::Pairs const pairs(options.quick);
   for (auto const add : bench::Part::all()) add(pairs);
-  return bench::run(options);
+  return bench::run(options, MOEBAL_BENCH_COMPILER, MOEBAL_BENCH_FLAGS);
 }

@@ -65,6 +65,7 @@ def markdown(run):
     lines = [
         f"{c['date'][:10]}, {c['cpu']}, {c['num_cpus']} CPUs, measured clock {float(c['ghz']):.2f} GHz, load {float(c['load']):.1f} at the start,"
         f" libtorch {c.get('libtorch', 'not there')}{', --quick' if c['quick'] == 'yes' else ''}."
+        f" {c['compiler']}, {c['flags']}."
         " fp32, one thread, iid with expert bias, T = 4096 unless said. Times in ns a token; x: how many times as long the peer took.",
         "",
     ]
@@ -82,7 +83,7 @@ def markdown(run):
     big = [t for t in sizes if t >= 4096]
     lines += table("Ours in floors", ["shape"] + [f"{name}, T = {t}" for t in big for _, _, name in floors],
                    per_shape(lambda s: tuple(run.times_floor(op, s, t, floor) for t in big for op, floor, _ in floors)))
-    lines += table("Number of tokens: ns a token, and x `scan`", ["shape"] + [f"T = {t}{what}" for t in sizes for what in ("", ", x")],
+    lines += table("Number of tokens", ["shape"] + [f"T = {t}{what}" for t in sizes for what in ("", ", x `scan`")],
                    per_shape(lambda s: tuple(v for t in sizes for v in (run.ours("route", s, t), x("route", s, t, "scan")))))
     kinds = sorted({op.split(":")[1] for (op, *_, peer) in run.pairs if peer == "iid"})
     lines += table("Unkind data: times as long as iid", ["shape", *kinds],
@@ -122,8 +123,8 @@ def plots(run, folder):
     for i, peer in enumerate(peers):
         axes.bar([j + (i - (len(peers) - 1) / 2) * 0.2 for j in range(len(SHAPES))],
                  [run.ratio("route", s, 4096, peer) or 0 for s in SHAPES], 0.2, label=peer)
-    axes.set(yscale="log", ylabel="times as long as ours", xticks=range(len(SHAPES)), xticklabels=[n.split(",")[0].replace(" ", "\n") for n in SHAPES.values()])
-    axes.legend(ncols=4)
+    axes.set(ylabel="times as long as ours", xticks=range(len(SHAPES)), xticklabels=[n.split(",")[0].replace(" ", "\n") for n in SHAPES.values()])
+    axes.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1))
     save(figure, "ratios")
 
     def line(axes, points, *style, **more):
@@ -147,6 +148,8 @@ def plots(run, folder):
     for peer in ("scan", "exp_floor", "read_floor"):
         line(axes, [(e, peer_ns("route", f"e{e}", 4096, peer)) for e in experts], ".--" if "floor" in peer else ".-", label=peer)
     axes.set(xscale="log", yscale="log", xlabel="experts (softmax, K = 8, T = 4096)", ylabel="ns a token")
+    axes.set_xticks([e for e in experts if e & (e - 1) == 0], [str(e) for e in experts if e & (e - 1) == 0])
+    axes.set_xticks([], minor=True)
     axes.legend(fontsize=7)
     save(figure, "experts")
 

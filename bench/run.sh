@@ -1,22 +1,23 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-# bench/run.sh [--quick] [--torch] [--json FILE] [--docs] [options of Google Benchmark]
+# bench/run.sh [--quick] [--torch] [--flags FLAGS] [--json FILE] [--docs] [options of Google Benchmark]
 # Installs what is missing, builds the benchmark and runs it: one table of pairs and their ratios.
 #   --quick   T = 1, 16 and 4096, friendly data, short rounds: under a minute
 #   --torch   installs libtorch (some 300 MB) to compare with; without, it is compared with where it lies there already
+#   --flags   for the compiler, instead of "-O3 -march=native": "-O2", "-O3 -march=haswell", ...
 #   --json    also writes Google Benchmark's JSON, which bench/report.py reads
 #   --docs    also writes the tables and plots of docs/performance.md from it; includes --torch
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../scripts/setup.sh"
 
-docs= torch= json= options=()
+docs= torch= json= flags="-O3 -march=native" options=()
 while (($#)); do
   case $1 in
     --docs) docs=1 torch=1 ;;
     --torch) torch=1 ;;
-    --json)
-      (($# > 1)) || { echo "bench/run.sh: --json: needed a file, had none" >&2; exit 2; }
-      json=$(realpath -m "$2")
+    --json | --flags)
+      (($# > 1)) || { echo "bench/run.sh: $1: needed a value, had none" >&2; exit 2; }
+      if [[ $1 == --json ]]; then json=$(realpath -m "$2"); else flags=$2; fi
       shift
       ;;
     *) options+=("$1") ;;
@@ -28,7 +29,7 @@ need "${build_packages[@]}" libbenchmark-dev
 if [[ -n $torch ]] && ! need libtorch-dev; then
   say "going on without libtorch: it is not to be had here"
 fi
-configure bench
+configure bench -DMOEBAL_NATIVE=OFF -DCMAKE_CXX_FLAGS_RELEASE="$flags"
 build bench bench_moebal
 if [[ -n $docs ]]; then
   need python3 python3-matplotlib

@@ -108,7 +108,7 @@ private:
   int failed_ = 0;
 };
 
-inline int run(Options const& options) {
+inline int run(Options const& options, char const* compiler, char const* flags) {
   std::vector<char*> arguments;
   for (std::string const& word : options.rest) arguments.push_back(const_cast<char*>(word.c_str()));
   int count = int(arguments.size());
@@ -116,6 +116,8 @@ inline int run(Options const& options) {
   if (benchmark::ReportUnrecognizedArguments(count, arguments.data())) return 2;
   Machine const machine;
   benchmark::AddCustomContext("cpu", machine.model);
+  benchmark::AddCustomContext("compiler", compiler);
+  benchmark::AddCustomContext("flags", flags);
   benchmark::AddCustomContext("load", std::to_string(machine.load));
   benchmark::AddCustomContext("ghz", std::to_string(machine.ghz));
   benchmark::AddCustomContext("quick", options.quick ? "yes" : "no");
