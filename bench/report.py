@@ -63,22 +63,25 @@ def markdown(run):
     per_shape = lambda f: [(name, *f(shape)) for shape, name in SHAPES.items()]
     x = lambda *key: run.ratio(*key)
     lines = [
-        f"{c['date'][:10]}, {c['cpu']}, {c['num_cpus']} CPUs, measured clock {float(c['ghz']):.2f} GHz, load {float(c['load']):.1f} at the start,"
-        f" libtorch {c.get('libtorch', 'not there')}{', --quick' if c['quick'] == 'yes' else ''}."
-        f" {c['compiler']}, {c['flags']}."
+        f"{c['date'][:10]}, {c['cpu']}, {c['num_cpus']} CPUs, measured clock {float(c['ghz']):.2f} GHz,"
+        f" load {float(c['load']):.1f} at the start, libtorch {c.get('libtorch', 'not there')}"
+        f"{', --quick' if c['quick'] == 'yes' else ''}."
+        f" {c['compiler']}, {c['flags'].strip()}."
         " fp32, one thread, iid with expert bias, T = 4096 unless said. Times in ns a token; x: how many times as long the peer took.",
         "",
     ]
-    lines += table("Routing, with counts", ["shape", "ours", "x `scan`", "x `naive`", "x `eigen`", "x libtorch", "with score sums", "x `scan`", "x libtorch", "x without"],
-                   per_shape(lambda s: (run.ours("route", s, 4096), *(x("route", s, 4096, p) for p in ("scan", "naive", "eigen", "torch")),
-                                        run.ours("route_stats", s, 4096), *(x("route_stats", s, 4096, p) for p in ("scan", "torch")),
+    against = lambda op, s, *peers: (run.ours(op, s, 4096), *(x(op, s, 4096, peer) for peer in peers))
+    lines += table("Routing, with counts",
+                   ["shape", "ours", "x `scan`", "x `naive`", "x `eigen`", "x libtorch", "with score sums", "x `scan`", "x libtorch",
+                    "times without"],
+                   per_shape(lambda s: (*against("route", s, "scan", "naive", "eigen", "torch"),
+                                        *against("route_stats", s, "scan", "torch"),
                                         run.times_floor("route_stats", s, 4096, "route"))))
-    lines += table("Plan, way back and the whole step", ["shape", "plan", "x counting sort", "x libtorch", "route + plan", "x `scan`", "x libtorch", "backward", "x libtorch",
-                    "step", "x by hand", "x libtorch"],
-                   per_shape(lambda s: (run.ours("plan", s, 4096), x("plan", s, 4096, "counting_sort"), x("plan", s, 4096, "torch"),
-                                        run.ours("route_plan", s, 4096), x("route_plan", s, 4096, "scan"), x("route_plan", s, 4096, "torch"),
-                                        run.ours("backward", s, 4096), x("backward", s, 4096, "torch"),
-                                        run.ours("pipeline", s, 4096), x("pipeline", s, 4096, "handwritten"), x("pipeline", s, 4096, "torch"))))
+    lines += table("Plan, way back and the whole step",
+                   ["shape", "plan", "x counting sort", "x libtorch", "route + plan", "x `scan`", "x libtorch", "backward",
+                    "x libtorch", "step", "x by hand", "x libtorch"],
+                   per_shape(lambda s: (*against("plan", s, "counting_sort", "torch"), *against("route_plan", s, "scan", "torch"),
+                                        *against("backward", s, "torch"), *against("pipeline", s, "handwritten", "torch"))))
     floors = [("route", "read_floor", "a read"), ("route", "exp_floor", "all scores"), ("backward", "copy_floor", "backward: a copy")]
     big = [t for t in sizes if t >= 4096]
     lines += table("Ours in floors", ["shape"] + [f"{name}, T = {t}" for t in big for _, _, name in floors],
@@ -95,9 +98,10 @@ def markdown(run):
                    [("busy loops before and after", *(x("busy_loops:2threads", w, 1, "one_thread") for w in ("before", "after")))]
                    + per_shape(lambda s: tuple(x("route:2threads", s, t, "one_thread") for t in big)))
     lines += table("Once a step, or less: µs", ["", "ours", "x peer"],
-                   [(f"a step of the balancer, {SHAPES[s]}; peer: by hand", p.ours / 1e3, p.ratio) if (p := run.get("balance_step", s, 4096, "handwritten")) else (s, None)
-                    for s in SHAPES] + [("a layer's placement (EPLB), 256 experts; peer: by hand", p.ours / 1e3, p.ratio)
-                                        for p in [run.get("eplb", "deepseek_v3", 58, "naive")] if p])
+                   [(f"{what}; peer: by hand", p.ours / 1e3, p.ratio)
+                    for what, p in [*((f"a step of the balancer, {name}", run.get("balance_step", s, 4096, "handwritten"))
+                                      for s, name in SHAPES.items()),
+                                    ("a layer's placement (EPLB), 256 experts", run.get("eplb", "deepseek_v3", 58, "naive"))] if p])
     for name, caption in PLOTS.items():
         lines += [f"![{caption}](performance_{name}.svg)", ""]
     return "\n".join(lines)
@@ -123,7 +127,8 @@ def plots(run, folder):
     for i, peer in enumerate(peers):
         axes.bar([j + (i - (len(peers) - 1) / 2) * 0.2 for j in range(len(SHAPES))],
                  [run.ratio("route", s, 4096, peer) or 0 for s in SHAPES], 0.2, label=peer)
-    axes.set(ylabel="times as long as ours", xticks=range(len(SHAPES)), xticklabels=[n.split(",")[0].replace(" ", "\n") for n in SHAPES.values()])
+    axes.set(ylabel="times as long as ours", xticks=range(len(SHAPES)),
+             xticklabels=[n.split(",")[0].replace(" ", "\n") for n in SHAPES.values()])
     axes.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1))
     save(figure, "ratios")
 

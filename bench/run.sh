@@ -3,7 +3,7 @@
 # bench/run.sh [--quick] [--torch] [--flags FLAGS] [--json FILE] [--docs] [options of Google Benchmark]
 # Installs what is missing, builds the benchmark and runs it: one table of pairs and their ratios.
 #   --quick   T = 1, 16 and 4096, friendly data, short rounds: under a minute
-#   --torch   installs libtorch (some 300 MB) to compare with; without, it is compared with where it lies there already
+#   --torch   installs libtorch (some 120 MB to fetch) to compare with; without, it is compared with where it lies there already
 #   --flags   for the compiler, instead of "-O3 -march=native": "-O2", "-O3 -march=haswell", ...
 #   --json    also writes Google Benchmark's JSON, which bench/report.py reads
 #   --docs    also writes the tables and plots of docs/performance.md from it; includes --torch

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-# Sourced by tests/run.sh, examples/run.sh and scripts/kokkos.sh: the one place that knows what must be installed.
+# Sourced by the run.sh of tests, examples and bench and by scripts/kokkos.sh: the one place that knows what must be installed.
 # shellcheck shell=bash
 
 moebal=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
