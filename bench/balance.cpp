@@ -116,7 +116,9 @@ private:
     for (std::size_t const i : order) {
       Index best = -1;
       for (Index p = 0; p < packs; ++p)
-        if (held[std::size_t(p)] < Index(weights.size()) / packs && (best < 0 || sum[std::size_t(p)] < sum[std::size_t(best)])) best = p;
+        if (held[std::size_t(p)] < Index(weights.size()) / packs &&
+            (best < 0 || sum[std::size_t(p)] < sum[std::size_t(best)]))
+          best = p;
       places[i] = {best, held[std::size_t(best)]++};
       sum[std::size_t(best)] += weights[i];
     }

@@ -40,9 +40,9 @@ public:
   explicit Pairs(bool quick) : quick_(quick) {}
   bool quick() const { return quick_; }
 
-  /// Registers <op>/<shape>/<tokens>/<peer>. `make` gives the work, after it has compared the answers; it is asked only when the pair
-  /// is run, and its memory goes with it. In each round either side is called three times and the least counts; a peer that takes
-  /// more than four times as long as ours is called once. Counters, a unit (a token, unless the entry says otherwise): ours_ns and
+  /// Registers <op>/<shape>/<tokens>/<peer>. `make` gives the work, after it has compared the answers (it throws where they
+  /// differ); it is asked only when the pair is run, and its memory goes with it. In each round either side is called three times
+  /// and the least counts; a peer that takes more than four times as long as ours is called once. Counters, a unit (a token, unless the entry says otherwise): ours_ns and
   /// peer_ns (medians), ratio_med (median over the rounds of peer over ours) and ratio_min (of the least times).
   void add(std::string const& name, double units, std::function<Work()> make) const { add(name, units, units, std::move(make)); }
   void add(std::string const& name, double ours_units, double peer_units, std::function<Work()> make) const {

@@ -21,7 +21,8 @@ struct Options {
   std::vector<std::string> rest; // for Google Benchmark
 };
 
-/// --quick: T = 1, 16 and 4096, friendly data, shorter rounds. --json FILE: Google Benchmark's JSON. Everything else goes to Google Benchmark.
+/// --quick: T = 1, 16 and 4096, friendly data, shorter rounds. --json FILE: Google Benchmark's JSON. All else goes to
+/// Google Benchmark.
 inline Options read_options(int argc, char** argv) {
   Options options;
   options.rest.push_back(argv[0]);
