@@ -54,7 +54,8 @@ template <class M> struct Tile {
                         keys, bounds, ids, [&](int r, Index from, float reached, std::int32_t* found) {
                           return Survivors::filter(keys.data + r * keys.stride, from == 0 ? keys.ahead : 0, 0, experts,
                                                    from, reached, found);
-                        });
+                        },
+                        [](float*) { return false; });
   }
 
   /// The same within the `kept` best of `groups` groups of consecutive keys. A group ranks by the sum of its `summed`
@@ -108,6 +109,12 @@ template <class M> struct Tile {
                           if (missed >> r & 1) return 0;
                           return Survivors::filter_groups(keys.data + r * keys.stride, size, unsigned(kept_groups[r]),
                                                           from, reached, found);
+                        },
+                        [&](float* sharp) {
+                          F const by_columns =
+                              TileGroups<M>::template column_bound<K>(keys.data, keys.stride, size, kept_groups);
+                          M::store(sharp, M::max(Bounds::lowered(by_columns, keys.error), M::load(bounds)));
+                          return true;
                         });
   }
 

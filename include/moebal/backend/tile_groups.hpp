@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../core/ids.hpp"
+#include "network.hpp"
 
 namespace moebal {
 
@@ -44,6 +45,28 @@ template <class M> struct TileGroups {
     sum = summed == 2 ? M::add(best.first, best.second) : best.first;
     least = summed == 2 ? best.second : best.first;
     return total;
+  }
+
+  /// A key of each row that K keys of its groups reach, a bit each: the K-th largest of their 16 column maxima.
+  template <int K>
+  static F column_bound(float const* keys, Index stride, Index size, std::int32_t const* groups) {
+    F const none = M::set(-__builtin_inff());
+    constexpr int parts = 16 / W;
+    F maxima[parts][W], columns[16];
+    for (int r = 0; r < W; ++r) {
+      for (int p = 0; p < parts; ++p) maxima[p][r] = none;
+      for (unsigned left = unsigned(groups[r]); left != 0; left &= left - 1) {
+        float const* const group = keys + r * stride + Index(__builtin_ctz(left)) * size;
+        for (Index e = 0, p = 0; e < size; e += W, p = (p + 1) % parts)
+          maxima[p][r] = M::max(M::load_head(group + e, size - e, none), maxima[p][r]);
+      }
+    }
+    for (int p = 0; p < parts; ++p) {
+      M::transpose(maxima[p]);
+      for (int c = 0; c < W; ++c) columns[p * W + c] = maxima[p][c];
+    }
+    network::best_first<M, K>(columns);
+    return columns[K - 1];
   }
 };
 

@@ -36,13 +36,20 @@ template <class M> struct TileSurvivors {
   }
 
   /// The ids of the K best survivors. survivors(row, from, bound, found) writes the first 16 indices from `from` on
-  /// whose keys reach the bound, and answers how many there are. Returns the rows with fewer than K.
-  template <int K, class Keys, class Survivors>
-  static unsigned best_of_survivors(Keys const& keys, float const* bounds, std::int32_t (*ids)[W],
-                                    Survivors survivors) {
+  /// whose keys reach the bound, and answers how many there are. sharpen(bounds) may write better bounds, at some cost,
+  /// and says whether it did. Returns the rows with fewer than K.
+  template <int K, class Keys, class Survivors, class Sharpen>
+  static unsigned best_of_survivors(Keys const& keys, float const* bounds, std::int32_t (*ids)[W], Survivors survivors,
+                                    Sharpen sharpen) {
     alignas(64) std::int32_t found[W][room]; // appending writes 16 past the 16th of those after K
     alignas(64) std::int32_t counts[W];
     for (int r = 0; r < W; ++r) counts[r] = survivors(r, 0, bounds[r], found[r]);
+    alignas(64) float sharp[W];
+    if (unsigned crowded = M::bits(M::greater(M::load(counts), M::set(16))); crowded != 0 && sharpen(sharp))
+      for (; crowded != 0; crowded &= crowded - 1) {
+        int const r = __builtin_ctz(crowded);
+        counts[r] = survivors(r, 0, sharp[r], found[r]);
+      }
     unsigned const few = M::bits(M::greater(M::set(K), M::load(counts)));
     for (;;) {
       best_found<K>(keys, found, counts, ids);
