@@ -33,6 +33,7 @@ template <class M> struct Tile {
   template <class ExactKey> using rough_keys = RoughTileKeys<ExactKey>;
   template <class Logit> using logits = TileLogits<Logit>;
   using memory = TileMemory;
+  template <class Logit> using fetching_memory = FetchingTileMemory<Logit>;
 
   /// ids[k][row] = the id of the row's (k + 1)-th best key, for the rows whose bit in the result is 0.
   ///   ids [K][rows], out

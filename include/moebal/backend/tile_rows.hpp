@@ -32,6 +32,25 @@ struct TileMemory {
   }
 };
 
+/// The same memory, with what the next tile reads (`logits`, beside them in the same places) and overwrites fetched on
+/// the way, a line of each for every line that is written: all at once would stall, and a store that misses holds up
+/// the stores after it.
+template <class Logit> struct FetchingTileMemory {
+  TileMemory memory;
+  TileLogits<Logit> logits;
+  Index rows;
+  template <class At, class V> void operator()(TileAt<At> e, V u) const {
+    memory(e, u);
+    Index const row = rows + e.row;
+    __builtin_prefetch(logits.data + row * logits.stride + e.at.first);
+    __builtin_prefetch(memory.data + row * memory.stride + e.at.first, 1);
+  }
+  template <class At, class V> void operator()(BothAt<At> e, Both<V> u) const {
+    (*this)(e.low, u.low);
+    (*this)(e.high, u.high);
+  }
+};
+
 /// The number of e's row, in every lane.
 template <int W, class At> inline Pack<float, W> number_at(Pack<float, W> const& of_rows, TileAt<At> e) {
   return Pack<float, W>(typename Pack<float, W>::native{} + of_rows.v[e.row]);

@@ -61,7 +61,7 @@ template <int top_k, class Gate, class Logit, class Memory> struct BackwardRow {
     Index const last = first + Tile::rows - 1;
     bool const weights = gradient.d_weights.cols() > 0, balances = gradient.slopes.cols() > 0;
     bool const reads_row = weights && gate.weights_read_row(top_k);
-    bool together = (balances || reads_row) && gradient.weight_slopes.cols() == 0 && gradient.z_slopes.size() == 0 &&
+    bool together = gradient.weight_slopes.cols() == 0 && gradient.z_slopes.size() == 0 &&
                     sequence_at(first) == sequence_at(last);
     for (Index t = first; t <= last && together; ++t)
       together = (options.padding.empty() || options.padding[t] == 0) && (!weights || expert_ids(t, top_k - 1) >= 0);
@@ -71,23 +71,26 @@ template <int top_k, class Gate, class Logit, class Memory> struct BackwardRow {
     }
     using Pack = typename Tile::pack;
     typename Tile::row_lanes const lanes;
-    PulledChoices<top_k, Tile> c;
-    if (weights) c.read(logits, expert_ids, gradient.d_weights, first);
-    Pack const* const z = c.z;
-    Pack const* const d_weight = c.d_weight;
-    pull_back_tile(
-        Tile{}, gate.balance(), logits, first, balances ? gradient.slopes.row(sequence_at(first)) : nullptr, d_logits,
-        [&](auto row) {
-          if constexpr (requires { gate.weigh_pull(lanes, row, z, top_k, top_k, d_weight, c.factor, c.value); })
-            if (reads_row) {
-              gate.weigh_pull(lanes, row, z, top_k, top_k, d_weight, c.factor, c.value);
-              return lanes.template dot<Pack>(
-                  top_k, [&](Index k) { return c.factor[k]; }, [&](Index k) { return c.value[k]; });
-            }
-          return Pack();
-        });
-    if (weights && !reads_row) gate.weigh_pull(lanes, z, top_k, top_k, d_weight, c.factor, c.value);
-    if (weights) c.add_to(d_logits, expert_ids, first);
+    PulledChoices<top_k, Tile> choices;
+    if (weights) choices.read(logits, expert_ids, gradient.d_weights, first);
+    if (balances || reads_row)
+      pull_back_tile(Tile{}, gate.balance(), logits, first, balances ? gradient.slopes.row(sequence_at(first)) : nullptr,
+                     d_logits, [&](auto row) {
+                       auto const pull = [&](auto z, auto d_weight, auto factor, auto value)
+                         requires requires { gate.weigh_pull(lanes, row, z, top_k, top_k, d_weight, factor, value); }
+                       { gate.weigh_pull(lanes, row, z, top_k, top_k, d_weight, factor, value); };
+                       if constexpr (std::invocable<decltype(pull), Pack const*, Pack const*, Pack*, Pack*>)
+                         if (reads_row) return choices.pull(pull);
+                       return Pack();
+                     });
+    else
+      zero_tile(Tile{}, d_logits, first);
+    if (!weights) return;
+    if (!reads_row)
+      choices.pull([&](auto z, auto d_weight, auto factor, auto value) {
+        gate.weigh_pull(lanes, z, top_k, top_k, d_weight, factor, value);
+      });
+    choices.add_to(d_logits, expert_ids, first);
   }
 
 private:

@@ -7,6 +7,8 @@
 #include "../gate/pull_back.hpp"
 #include "../gate/row.hpp"
 
+#include <algorithm>
+
 namespace moebal::detail {
 
 /// d_logits [Tile::rows, E] = d/d logits of sum_e slopes_e q_e in every row, less shift(rows) q.
@@ -20,7 +22,8 @@ void pull_back_tile(Tile, Balance const& balance, MatrixView<Logit const> logits
   float* const d = d_logits.row(first);
   typename Tile::template logits<Logit> const x{logits.row(first), logits.row_stride()};
   typename Tile::template logits<float> const kept{d, stride};
-  auto const row = balance.template open<Pack>(together, x, experts, typename Tile::memory{d, stride});
+  auto const row = balance.template open<Pack>(
+      together, x, experts, typename Tile::template fetching_memory<Logit>{{d, stride}, x, Tile::rows});
   Pack pulled = shift(row);
   if (slopes != nullptr)
     pulled = pulled + gate::centre(balance, row,
@@ -30,36 +33,54 @@ void pull_back_tile(Tile, Balance const& balance, MatrixView<Logit const> logits
                     float(pulled.v[r]), d + r * stride);
 }
 
-/// The choices of a tile's rows, K each, on the way back.
-template <int top_k, class Tile> struct PulledChoices {
-  using Pack = typename Tile::pack;
-  Pack z[top_k], d_weight[top_k], factor[top_k], value[top_k];
+/// d_logits [Tile::rows, E] = 0.
+template <class Tile> void zero_tile(Tile, MatrixView<float> d_logits, Index first) {
+  for (Index t = first; t < first + Tile::rows; ++t) std::fill_n(d_logits.row(t), d_logits.cols(), 0.0f);
+}
 
+/// The choices of a tile's rows, K each, on the way back.
+template <int top_k, class Tile> class PulledChoices {
+public:
+  using Pack = typename Tile::pack;
+
+  /// Long before pull(): a whole load waits for the single stores before it.
   template <class Logit>
   void read(MatrixView<Logit const> logits, MatrixView<ExpertId const> expert_ids, MatrixView<float const> d_weights,
             Index first) {
-    float logit[Tile::rows], wanted[Tile::rows];
-    for (Index k = 0; k < top_k; ++k) {
-      for (Index r = 0; r < Tile::rows; ++r) {
-        logit[r] = LogitRow<Logit>{logits.row(first + r)}(Index(expert_ids(first + r, k)));
-        wanted[r] = d_weights(first + r, k);
-      }
-      z[k] = Tile::load(logit);
-      d_weight[k] = Tile::load(wanted);
-    }
-  }
-  void add_to(MatrixView<float> d_logits, MatrixView<ExpertId const> expert_ids, Index first) const {
-    float factors[top_k][Tile::rows], values[top_k][Tile::rows];
-    for (Index k = 0; k < top_k; ++k) {
-      Tile::store(factors[k], factor[k]);
-      Tile::store(values[k], value[k]);
-    }
     for (Index r = 0; r < Tile::rows; ++r)
       for (Index k = 0; k < top_k; ++k) {
-        float& d = d_logits(first + r, expert_ids(first + r, k));
-        d = math::fma(factors[k][r], values[k][r], d);
+        logit_[k][r] = LogitRow<Logit>{logits.row(first + r)}(Index(expert_ids(first + r, k)));
+        d_weight_[k][r] = d_weights(first + r, k);
       }
   }
+  /// weigh_pull(z [K], d_weight [K], factor [K], value [K]); returns sum_k factor_k value_k.
+  template <class WeighPull> Pack pull(WeighPull weigh_pull) {
+    Pack z[top_k], d_weight[top_k], factor[top_k], value[top_k];
+    for (Index k = 0; k < top_k; ++k) {
+      z[k] = Tile::load(logit_[k]);
+      d_weight[k] = Tile::load(d_weight_[k]);
+    }
+    weigh_pull(static_cast<Pack const*>(z), static_cast<Pack const*>(d_weight), factor, value);
+    for (Index k = 0; k < top_k; ++k) {
+      Tile::store(factor_[k], factor[k]);
+      Tile::store(value_[k], value[k]);
+    }
+    return typename Tile::row_lanes{}.template dot<Pack>(
+        top_k, [&](Index k) { return factor[k]; }, [&](Index k) { return value[k]; });
+  }
+  void add_to(MatrixView<float> d_logits, MatrixView<ExpertId const> expert_ids, Index first) const {
+    for (Index r = 0; r < Tile::rows; ++r) {
+      float* const d = d_logits.row(first + r);
+      ExpertId const* const ids = expert_ids.row(first + r);
+      for (Index k = 0; k < top_k; ++k) d[ids[k]] = math::fma(factor_[k][r], value_[k][r], d[ids[k]]);
+    }
+  }
+
+private:
+  alignas(64) float logit_[top_k][Tile::rows];
+  alignas(64) float d_weight_[top_k][Tile::rows];
+  alignas(64) float factor_[top_k][Tile::rows];
+  alignas(64) float value_[top_k][Tile::rows];
 };
 
 } // namespace moebal::detail
