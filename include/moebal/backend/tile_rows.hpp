@@ -67,13 +67,13 @@ template <class M> struct TileRows {
 
   template <class, class F> Real sum(Index n, F f) const {
     return fold<partial_sums / W>(
-        n, Real(), [&f](auto e, auto so_far) { return so_far + f(e); }, [](auto a, auto b) { return a + b; });
+        n, Real(), [f](auto e, auto so_far) { return so_far + f(e); }, [](auto a, auto b) { return a + b; });
   }
   /// f(e) is the same in every row: e is a place in a row.
   template <class, class F, class G> Real dot(Index n, F f, G g) const {
     return fold<partial_sums / W>(
         n, Real(),
-        [&](auto e, auto so_far) {
+        [f, g](auto e, auto so_far) {
           auto const common = f(e.low.at);
           return math::fma(Two{common, common}, g(e), so_far);
         },
@@ -81,7 +81,7 @@ template <class M> struct TileRows {
   }
   template <class, class F> Real max(Index n, F f, Real least) const {
     return fold<1>(
-        n, least, [&](auto e, auto so_far) { return math::larger(f(e), so_far); },
+        n, least, [f](auto e, auto so_far) { return math::larger(f(e), so_far); },
         [](auto a, auto b) { return math::larger(a, b); });
   }
 
@@ -92,7 +92,8 @@ private:
 #if !defined(__SANITIZE_ADDRESS__)
   [[gnu::flatten]]
 #endif
-  static Real fold(Index n, Real start, Step step, Combine combine) {
+  static Real fold(Index n, Real start, Step const& of_caller, Combine combine) {
+    Step const step = of_caller; // what is local cannot be changed by what step stores: it stays in registers
     typename M::F rows[W];
     for (int r = 0; r < W; r += 2) {
       auto const at = [r](auto e) { return BothAt<TileAt<decltype(e)>>{{r, e}, {r + 1, e}}; };
