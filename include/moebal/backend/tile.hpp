@@ -171,13 +171,12 @@ template <class M> struct Tile {
     if constexpr (!std::is_empty_v<Rows>) {
       constexpr std::size_t fields = sizeof(Rows) / sizeof(pack);
       static_assert(sizeof(Rows) == fields * sizeof(pack));
-      pack spread[fields];
+      pack* const spread = reinterpret_cast<pack*>(&row); // its fields: bytes would be copied in halves (Pack)
       for (std::size_t f = 0; f < fields; ++f) {
         float number;
         __builtin_memcpy(&number, reinterpret_cast<unsigned char const*>(&rows_of) + at(f, r), sizeof(number));
         spread[f] = pack(typename pack::native{} + number);
       }
-      __builtin_memcpy(static_cast<void*>(&row), spread, sizeof(row));
     }
     return row;
   }
