@@ -32,18 +32,18 @@ struct TileMemory {
   }
 };
 
-/// The same memory, with what the next tile reads (`logits`, beside them in the same places) and overwrites fetched on
-/// the way, a line of each for every line that is written: all at once would stall, and a store that misses holds up
-/// the stores after it.
+/// The same memory, with lines fetched for every line that is written: of the `logits` of the next tile, beside them
+/// in the same place, and of this memory a few rows further on, since a store that misses holds up the stores after it.
+/// Fetching everything at once would stall, and this memory a tile ahead would not fit beside what is at work.
 template <class Logit> struct FetchingTileMemory {
   TileMemory memory;
   TileLogits<Logit> logits;
-  Index rows;
+  Index rows; // of a tile
   template <class At, class V> void operator()(TileAt<At> e, V u) const {
+    constexpr Index rows_ahead = 4;
     memory(e, u);
-    Index const row = rows + e.row;
-    __builtin_prefetch(logits.data + row * logits.stride + e.at.first);
-    __builtin_prefetch(memory.data + row * memory.stride + e.at.first, 1);
+    __builtin_prefetch(logits.data + (e.row + rows) * logits.stride + e.at.first);
+    __builtin_prefetch(memory.data + (e.row + rows_ahead) * memory.stride + e.at.first, 1);
   }
   template <class At, class V> void operator()(BothAt<At> e, Both<V> u) const {
     (*this)(e.low, u.low);
