@@ -28,6 +28,7 @@ template <class M> struct Tile {
   using lanes = PackLanes<W>;
   using row_lanes = TileLanes;
   using open_lanes = TileRows<M>;
+  using dotted_open_lanes = DottedTileRows<M>;
   using pack = Pack<float, W>;
   using keys = TileKeys;
   template <class ExactKey> using rough_keys = RoughTileKeys<ExactKey>;

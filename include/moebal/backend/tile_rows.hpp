@@ -67,7 +67,7 @@ template <class M> struct TileRows {
 
   template <class, class F> Real sum(Index n, F f) const {
     return fold<partial_sums / W>(
-        n, Real(), [f](auto e, auto so_far) { return so_far + f(e); }, [](auto a, auto b) { return a + b; });
+        n, Real(), [f](auto e, auto so_far) { return so_far + f(e); }, Add{});
   }
   /// f(e) is the same in every row: e is a place in a row.
   template <class, class F, class G> Real dot(Index n, F f, G g) const {
@@ -75,9 +75,23 @@ template <class M> struct TileRows {
         n, Real(),
         [f, g](auto e, auto so_far) {
           auto const common = f(e.low.at);
-          return math::fma(Two{common, common}, g(e), so_far);
+          return math::fma(Both{common, common}, g(e), so_far);
         },
-        [](auto a, auto b) { return a + b; });
+        Add{});
+  }
+  /// The sum of g(e) and the dot product of f(e) and g(e), in one pass.
+  template <class F, class G> Both<Real> sum_and_dot(Index n, F f, G g) const {
+    return fold<partial_sums / W>(
+        n, Both<Real>{Real(), Real()},
+        [f, g](auto e, auto so_far) {
+          auto const common = f(e.low.at);
+          auto const u = g(e);
+          auto const next = [common](auto u_of_row, auto of_row) {
+            return Both{of_row.low + u_of_row, math::fma(common, u_of_row, of_row.high)};
+          };
+          return Both{next(u.low, so_far.low), next(u.high, so_far.high)};
+        },
+        Add{});
   }
   template <class, class F> Real max(Index n, F f, Real least) const {
     return fold<1>(
@@ -86,39 +100,74 @@ template <class M> struct TileRows {
   }
 
 private:
-  using Two = Both<Real>; // of two rows
+  struct Add {
+    template <class V> V operator()(V a, V b) const { return a + b; }
+  };
 
-  template <int partials, class Step, class Combine>
+  /// Acc: what is folded of one row, a Real or two.
+  template <int partials, class Acc, class Step, class Combine>
 #if !defined(__SANITIZE_ADDRESS__)
   [[gnu::flatten]]
 #endif
-  static Real fold(Index n, Real start, Step const& of_caller, Combine combine) {
+  static Acc
+  fold(Index n, Acc start, Step const& of_caller, Combine combine) {
     Step const step = of_caller; // what is local cannot be changed by what step stores: it stays in registers
-    typename M::F rows[W];
+    Acc rows[W];
     for (int r = 0; r < W; r += 2) {
       auto const at = [r](auto e) { return BothAt<TileAt<decltype(e)>>{{r, e}, {r + 1, e}}; };
-      Two partial[partials];
-      for (Two& p : partial) p = {start, start};
+      Both<Acc> partial[partials]; // of two rows
+      for (Both<Acc>& p : partial) p = {start, start};
       Index e = 0;
       for (; e + partials * W <= n; e += partials * W)
         for (int p = 0; p < partials; ++p) partial[p] = step(at(PackAt<W>{e + p * W}), partial[p]);
       int p = 0;
       for (; e + W <= n; e += W, ++p) partial[p] = step(at(PackAt<W>{e}), partial[p]);
-      if (int const left = int(n - e); left > 0) {
-        Two const last = step(at(PackTail<W>{e, left}), partial[p]);
-        partial[p] = {detail::head(last.low, partial[p].low, left), detail::head(last.high, partial[p].high, left)};
-      }
+      if (int const left = int(n - e); left > 0)
+        partial[p] = head(step(at(PackTail<W>{e, left}), partial[p]), partial[p], left);
       for (int half = partials / 2; half > 0; half /= 2) // as fold_partials
         for (int q = 0; q < half; ++q) partial[q] = combine(partial[q], partial[q + half]);
-      rows[r] = __builtin_bit_cast(typename M::F, partial[0].low.v);
-      rows[r + 1] = __builtin_bit_cast(typename M::F, partial[0].high.v);
+      rows[r] = partial[0].low;
+      rows[r + 1] = partial[0].high;
     }
+    return across(rows, combine);
+  }
+
+  static Real head(Real x, Real rest, int count) { return detail::head(x, rest, count); }
+  template <class V> static Both<V> head(Both<V> x, Both<V> rest, int count) {
+    return {head(x.low, rest.low, count), head(x.high, rest.high, count)};
+  }
+  template <class Combine> static Real across(Real const (&rows)[W], Combine combine) {
+    typename M::F registers[W];
+    for (int r = 0; r < W; ++r) registers[r] = __builtin_bit_cast(typename M::F, rows[r].v);
     auto const halve = [&](typename M::F a, typename M::F b) {
       Real const both = combine(Real(__builtin_bit_cast(typename Real::native, a)),
                                 Real(__builtin_bit_cast(typename Real::native, b)));
       return __builtin_bit_cast(typename M::F, both.v);
     };
-    return Real(__builtin_bit_cast(typename Real::native, M::across(rows, halve)));
+    return Real(__builtin_bit_cast(typename Real::native, M::across(registers, halve)));
+  }
+  template <class Combine> static Both<Real> across(Both<Real> const (&rows)[W], Combine combine) {
+    Real low[W], high[W];
+    for (int r = 0; r < W; ++r) {
+      low[r] = rows[r].low;
+      high[r] = rows[r].high;
+    }
+    return {across(low, combine), across(high, combine)};
+  }
+};
+
+/// For a balance's open(): TileRows whose one sum also yields the dot product of the same numbers with `factors` [n].
+template <class M> struct DottedTileRows : TileRows<M> {
+  using Real = typename TileRows<M>::Real;
+  float const* factors;
+  Real* dotted; // out
+  DottedTileRows(float const* factors_of, Real* out) : factors(factors_of), dotted(out) {}
+
+  template <class, class F> Real sum(Index n, F f) const {
+    auto const both = TileRows<M>::sum_and_dot(
+        n, [factors = factors](auto e) { return load(factors, e); }, f);
+    *dotted = both.high;
+    return both.low;
   }
 };
 

@@ -22,7 +22,9 @@
 //     normalised                whether there is such a sum
 //     pull(row, z, u, slope)    the way back, the slope being centred already (gate/pull_back.hpp)
 // opens_tiles = true, of either, says that open serves several rows at once: it reads numbers of the row beside its
-// elements through number_at (core/lanes.hpp). A gate whose open has the type of its balance's keeps the same things.
+// elements through number_at (core/lanes.hpp), and takes one sum, that of what it shows to keep, so that a lane group
+// can take a dot product in the same pass (backend/tile_rows.hpp). A gate whose open has the type of its balance's
+// keeps the same things.
 
 #include "chosen.hpp"
 #include "keep.hpp"
@@ -53,9 +55,7 @@ namespace gate {
 /// 18-20).
 template <class Gate> struct ElementwiseBalance {
   Gate gate;
-  template <class Real> struct Row {
-    Real inverse_sum;
-  };
+  template <class Real> struct Row { Real inverse_sum; };
   static constexpr double epsilon = 1e-20;
   static constexpr bool opens_tiles = true;
 
@@ -88,10 +88,8 @@ template <class Gate> struct ElementwiseRow {
   template <class Real, class Lanes, class X> MOEBAL_FN Row<Real> open(Lanes, X, Index) const { return {}; }
   template <class Real, class V> MOEBAL_FN V score(Row<Real>, V z) const { return gate.score(z); }
   template <class Real, class V>
-    requires requires { Gate::rough_error; }
-  MOEBAL_FN V rough_score(Row<Real>, V z) const {
-    return gate.rough_score(z);
-  }
+  requires requires { Gate::rough_error; }
+  MOEBAL_FN V rough_score(Row<Real>, V z) const { return gate.rough_score(z); }
   static constexpr float rough_error() {
     if constexpr (requires { Gate::rough_error; })
       return Gate::rough_error;

@@ -56,13 +56,13 @@ template <int top_k, class Gate, class Logit, class Memory> struct BackwardRow {
   /// Tile::rows rows from `first` on, with the same bits; rows with a choice fewer, padding or a z-loss one after the
   /// other.
   template <class Tile>
-    requires(std::same_as<real, float> && top_k <= Tile::most_k && Balance::opens_tiles)
-  void tile(Tile, std::byte* memory, Index worker, Index first) const {
+  requires(std::same_as<real, float>&& top_k <= Tile::most_k &&
+           Balance::opens_tiles) void tile(Tile, std::byte* memory, Index worker, Index first) const {
     Index const last = first + Tile::rows - 1;
     bool const weights = gradient.d_weights.cols() > 0, balances = gradient.slopes.cols() > 0;
     bool const reads_row = weights && gate.weights_read_row(top_k);
-    bool together = gradient.weight_slopes.cols() == 0 && gradient.z_slopes.size() == 0 &&
-                    sequence_at(first) == sequence_at(last);
+    bool together =
+        gradient.weight_slopes.cols() == 0 && gradient.z_slopes.size() == 0 && sequence_at(first) == sequence_at(last);
     for (Index t = first; t <= last && together; ++t)
       together = (options.padding.empty() || options.padding[t] == 0) && (!weights || expert_ids(t, top_k - 1) >= 0);
     if (!together) {
@@ -74,10 +74,11 @@ template <int top_k, class Gate, class Logit, class Memory> struct BackwardRow {
     PulledChoices<top_k, Tile> choices;
     if (weights) choices.read(logits, expert_ids, gradient.d_weights, first);
     if (balances || reads_row)
-      pull_back_tile(Tile{}, gate.balance(), logits, first, balances ? gradient.slopes.row(sequence_at(first)) : nullptr,
-                     d_logits, [&](auto row) {
-                       auto const pull = [&](auto z, auto d_weight, auto factor, auto value)
-                         requires requires { gate.weigh_pull(lanes, row, z, top_k, top_k, d_weight, factor, value); }
+      pull_back_tile(Tile{}, gate.balance(), logits, first,
+                     balances ? gradient.slopes.row(sequence_at(first)) : nullptr, d_logits, [&](auto row) {
+                       auto const pull = [&](auto z, auto d_weight, auto factor, auto value) requires requires {
+                         gate.weigh_pull(lanes, row, z, top_k, top_k, d_weight, factor, value);
+                       }
                        { gate.weigh_pull(lanes, row, z, top_k, top_k, d_weight, factor, value); };
                        if constexpr (std::invocable<decltype(pull), Pack const*, Pack const*, Pack*, Pack*>)
                          if (reads_row) return choices.pull(pull);

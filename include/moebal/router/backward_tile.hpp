@@ -16,18 +16,17 @@ template <class Tile, class Balance, class Logit, class Shift>
 void pull_back_tile(Tile, Balance const& balance, MatrixView<Logit const> logits, Index first, float const* slopes,
                     MatrixView<float> d_logits, Shift shift) {
   using Pack = typename Tile::pack;
-  typename Tile::open_lanes const together;
   typename Tile::lanes const lanes;
   Index const experts = logits.cols(), stride = d_logits.row_stride();
   float* const d = d_logits.row(first);
   typename Tile::template logits<Logit> const x{logits.row(first), logits.row_stride()};
-  typename Tile::template logits<float> const kept{d, stride};
-  auto const row = balance.template open<Pack>(
-      together, x, experts, typename Tile::template fetching_memory<Logit>{{d, stride}, x, Tile::rows});
+  typename Tile::template fetching_memory<Logit> const keep{{d, stride}, x, Tile::rows};
+  Pack dot;
+  auto const row = slopes == nullptr
+                       ? balance.template open<Pack>(typename Tile::open_lanes{}, x, experts, keep)
+                       : balance.template open<Pack>(typename Tile::dotted_open_lanes{slopes, &dot}, x, experts, keep);
   Pack pulled = shift(row);
-  if (slopes != nullptr)
-    pulled = pulled + gate::centre(balance, row,
-                                   together.template dot<Pack>(experts, [=](auto e) { return load(slopes, e); }, kept));
+  if (slopes != nullptr) pulled = pulled + gate::centre(balance, row, dot);
   for (int r = 0; r < Tile::rows; ++r)
     gate::pull_each(lanes, balance, Tile::row_of(row, r), LogitRow<Logit>{logits.row(first + r)}, experts, slopes,
                     float(pulled.v[r]), d + r * stride);
