@@ -5,9 +5,11 @@
 #include "core/routing.hpp"
 #include "router/backward_row.hpp"
 #include "router/route_row.hpp"
+#include "router/route_tokens.hpp"
 #include "router/score_row.hpp"
 #include "stats/load.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace moebal {
@@ -57,35 +59,69 @@ public:
                   LoadView<Needs, Memory> load, WorkspaceView<Memory> workspace) const {
     auto const x = as_matrix(logits);
     using Logit = element_of<Logits const&>;
-    static_assert(reachable_from<Memory, Exec> && reachable_from<typename decltype(x)::memory, Exec>,
-                  "moebal: this execution cannot read this memory: give host views to a host execution and device views to a device execution");
-    static_assert(std::same_as<Real, compute_t<Logit>>,
-                  "moebal: weights of double logits are double, weights of all other logits are float");
-    Index const sequences = check(x, options);
-    require_equal("expert_ids [T, K], rows", x.rows(), routing.expert_ids.rows());
-    require_equal("expert_ids [T, K], columns", top_k, routing.expert_ids.cols());
-    require_equal("weights [T, K], rows", x.rows(), routing.weights.rows());
-    require_equal("weights [T, K], columns", top_k, routing.weights.cols());
-    bool const collect = load.data() != nullptr;
-    if (collect || Needs::slots(1) > Needs::header) {
-      require_equal("load, sequences", sequences, load.sequences());
-      require_equal("load, experts", x.cols(), load.experts());
+    check_memory<Exec, decltype(x), Real, Memory, Logit>();
+    run<Needs, Logit>(exec, x, options, routing, load, workspace, scratch<Real>(exec, x.cols()).bytes(),
+                      [](auto const& route) { return route; });
+  }
+
+  /// Bytes of workspace that route_tokens_into needs for T tokens of type Activation.
+  template <statistic_list Needs = stats::None, class Activation = float, execution Exec>
+  std::size_t tokens_workspace_bytes(Exec const& exec, Index tokens, Index experts, Index sequences = 1) const {
+    using Real = compute_t<Activation>;
+    using Ws = WorkspaceView<typename Exec::memory>;
+    Index const slots = sequences * Needs::slots(experts);
+    if constexpr (by_batch) // the product, then what route_into takes in its place
+      return Ws::template bytes_for<Real>(tokens * experts) +
+             std::max(Ws::template bytes_for<std::byte>(Index(tokens_scratch<Real>(exec, 0, tokens, experts)) * exec.workers()),
+                      route_bytes<Real>(exec, tokens, experts, slots));
+    else
+      return shared_bytes(exec, tokens_scratch<Real>(exec, scratch<Real>(exec, experts).bytes(), tokens, experts), slots);
+  }
+
+  /// The gate product and route_into in one: routes tokens by x [T, D] with logits = x W^T, made some rows at a time and routed while they
+  /// are in cache.
+  ///   x       [T, D] float, double, BFloat16 or Half, in
+  ///   weight  [E, D] a matrix of what x may be (fp64 with fp64 alone), or a PackedGate, in
+  ///   logits  [T, E] out; may stay empty (backward_into and traces need it)
+  /// and the rest as for route_into. A logit is one chain of fused multiply-adds over d = 0 .. D - 1, from 0, so it and all that follows are the same
+  /// bits on every execution and for any number of threads and tokens. Against exact sums it is off by at most D 2^-24 sum_d |x_d w_d|,
+  /// about sqrt(D) / 2 ulp of the partial sums in practice. A NaN in x makes its row NaN (all alike, as logits go out). T E D fused operations. On
+  /// SIMD lanes in fp32 blocks of rows share what is read of W, a piece of which is put in order first (PackedGate saves
+  /// that); in fp64 and on other executions each lane follows an expert's chain and reads W as it lies: right everywhere, fast nowhere.
+  template <statistic_list Needs = stats::None, execution Exec, matrix_like X, gate_weight W, class Real, class Memory>
+  void route_tokens_into(Exec const& exec, X const& x, W const& weight, RowOptions<Memory> options, RoutingView<Real, Memory> routing,
+                         LoadView<Needs, Memory> load, WorkspaceView<Memory> workspace,
+                         std::type_identity_t<MatrixView<Real, Memory>> logits = {}) const {
+    auto const in = gate_view(x);
+    auto const w = gate_view(weight);
+    using Weight = std::remove_const_t<decltype(w)>;
+    using Activation = element_of<X const&>;
+    static_assert(reachable_from<typename Weight::memory, Exec>,
+                  "moebal: this execution cannot read this weight: give host views to a host execution and device views to a device execution");
+    static_assert(std::same_as<compute_t<std::remove_const_t<typename Weight::element>>, compute_t<Activation>>,
+                  "moebal: double tokens need a double weight, and a double weight double tokens");
+    check_memory<Exec, decltype(in), Real, Memory, Activation>();
+    require_equal("weight [E, D], columns", in.cols(), w.cols());
+    if (logits.data() != nullptr) {
+      require_equal("logits [T, E], rows", in.rows(), logits.rows());
+      require_equal("logits [T, E], columns", w.rows(), logits.cols());
     }
-    auto const rows = scratch<Real>(exec, x.cols());
-    std::int64_t* partial = nullptr;
-    Index const columns = collect ? load.size() : 0;
-    workspace.require(route_bytes<Real>(exec, x.rows(), x.cols(), columns));
-    if (collect) {
-      partial = workspace.template take<std::int64_t>(exec.copies() * columns);
-      exec.fill(VectorView<std::int64_t, Memory>(partial, exec.copies() * columns), std::int64_t(0));
+    auto const tokens_of = [&](auto const& route, MatrixView<Real, Memory> out) {
+      using Route = std::remove_cvref_t<decltype(route)>;
+      return detail::TokenRows<Route, Activation, Weight, Memory>{route, in, w, out, detail::rows_at_once(block_rows<Exec>(), in.rows())};
+    };
+    if constexpr (by_batch) {
+      workspace.require(tokens_workspace_bytes<Needs, Activation>(exec, in.rows(), w.rows(), load.data() ? load.sequences() : 0));
+      if (logits.data() == nullptr) logits = {workspace.template take<Real>(in.rows() * w.rows()), in.rows(), w.rows()};
+      exec.for_rows(in.rows(), tokens_scratch<Real>(exec, 0, in.rows(), w.rows()), workspace,
+                    tokens_of(detail::LogitsOnly<Real, Memory>{}, logits));
+      route_into<Needs>(exec, logits, options, routing, load, workspace);
+    } else {
+      MatrixView<Real const, Memory> const shape(logits.data(), in.rows(), w.rows());
+      run<Needs, Real>(exec, shape, options, routing, load, workspace,
+                       tokens_scratch<Real>(exec, scratch<Real>(exec, w.rows()).bytes(), in.rows(), w.rows()),
+                       [&](auto const& route) { return tokens_of(route, logits); });
     }
-    if constexpr (by_batch) assign<Logit>(exec, x, options, routing, workspace);
-    exec.for_rows(x.rows(), rows.bytes(), workspace,
-                  detail::RouteRow<RowSelection, gate::rows_of_t<Gate>, Needs, Logit, Memory>{
-                      row_selection_of(), gate::rows_of(gate_), rows, x, options, routing, partial, exec.copies(), sequences});
-    if (collect)
-      exec.reduce_columns(MatrixView<std::int64_t const, Memory>(partial, exec.copies(), columns),
-                          VectorView<std::int64_t, Memory>(load.data(), columns));
   }
 
   /// d loss / d logits [T, E] (overwritten; padding rows get 0) from the gradients in `gradient`, for the ids that route_into chose.
@@ -126,6 +162,17 @@ public:
                                                                             gradient, d_logits, sequences});
   }
 
+  /// route_tokens_into with memory of its own, without statistics.
+  template <execution Exec, matrix_like X, gate_weight W>
+  auto route_tokens(Exec const& exec, X const& x, W const& weight, RowOptions<> options = {}) const {
+    using Activation = element_of<X const&>;
+    Index const tokens = as_matrix(x).rows(), experts = gate_view(weight).rows();
+    Routing<compute_t<Activation>> routing(tokens, top_k);
+    Workspace workspace(tokens_workspace_bytes<stats::None, Activation>(exec, tokens, experts));
+    route_tokens_into(exec, x, weight, options, routing.view(), LoadView<stats::None>{}, WorkspaceView<HostMemory>(workspace));
+    return routing;
+  }
+
   /// route_into with memory of its own, without statistics.
   template <execution Exec, matrix_like Logits>
   auto route(Exec const& exec, Logits const& logits, RowOptions<> options = {}) const {
@@ -159,14 +206,69 @@ private:
     return {experts, top_k, row_selection_of().scratch_words(experts), tile_rows};
   }
 
+  template <class Exec> static constexpr Index block_rows() {
+    if constexpr (requires { Exec::block_rows; }) return Exec::block_rows;
+    return 0;
+  }
+  // Bytes for each worker where tokens are routed, with those for a row of logits.
+  template <class Real, class Exec>
+  static std::size_t tokens_scratch(Exec const&, std::size_t of_route, Index tokens, Index experts) {
+    return detail::tokens_scratch<Real>(of_route, block_rows<Exec>(), tokens, experts);
+  }
+  // Rows that share the scratch of their worker, and the workers' sums.
+  template <class Exec> static std::size_t shared_bytes(Exec const& exec, std::size_t row_bytes, Index load_slots) {
+    using Ws = WorkspaceView<typename Exec::memory>;
+    return Ws::template bytes_for<std::byte>(Index(row_bytes) * exec.workers()) +
+           Ws::template bytes_for<std::int64_t>(exec.copies() * load_slots);
+  }
   template <class Real, class Exec>
   std::size_t route_bytes(Exec const& exec, Index tokens, Index experts, Index load_slots) const {
-    using Ws = WorkspaceView<typename Exec::memory>;
-    std::size_t bytes = Ws::template bytes_for<std::byte>(Index(scratch<Real>(exec, experts).bytes()) * exec.workers()) +
-                        Ws::template bytes_for<std::int64_t>(exec.copies() * load_slots);
-    if constexpr (by_batch) // rows otherwise share the scratch of their worker
-      bytes += Ws::template bytes_for<Real>(tokens * experts) + selection_.template workspace_bytes<Real>(exec, tokens, experts);
+    std::size_t bytes = shared_bytes(exec, scratch<Real>(exec, experts).bytes(), load_slots);
+    if constexpr (by_batch)
+      bytes += WorkspaceView<typename Exec::memory>::template bytes_for<Real>(tokens * experts) +
+               selection_.template workspace_bytes<Real>(exec, tokens, experts);
     return bytes;
+  }
+
+  template <class Exec, class X, class Real, class Memory, class Logit> static void check_memory() {
+    static_assert(reachable_from<Memory, Exec> && reachable_from<typename X::memory, Exec>,
+                  "moebal: this execution cannot read this memory: give host views to a host execution and device views to a device execution");
+    static_assert(std::same_as<Real, compute_t<Logit>>,
+                  "moebal: weights of double logits are double, weights of all other logits are float");
+  }
+
+  // Rows of logits x [T, E], or of what body_of makes of their body; each worker takes row_bytes of scratch memory.
+  template <class Needs, class Logit, class Exec, class X, class Memory, class Real, class BodyOf>
+  void run(Exec const& exec, X x, RowOptions<Memory> const& options, RoutingView<Real, Memory> routing, LoadView<Needs, Memory> load,
+           WorkspaceView<Memory> workspace, std::size_t row_bytes, BodyOf body_of) const {
+    Index const sequences = check(x, options);
+    require_equal("expert_ids [T, K], rows", x.rows(), routing.expert_ids.rows());
+    require_equal("expert_ids [T, K], columns", top_k, routing.expert_ids.cols());
+    require_equal("weights [T, K], rows", x.rows(), routing.weights.rows());
+    require_equal("weights [T, K], columns", top_k, routing.weights.cols());
+    bool const collect = load.data() != nullptr;
+    if (collect || Needs::slots(1) > Needs::header) {
+      require_equal("load, sequences", sequences, load.sequences());
+      require_equal("load, experts", x.cols(), load.experts());
+    }
+    std::int64_t* partial = nullptr;
+    Index const columns = collect ? load.size() : 0;
+    if constexpr (by_batch)
+      workspace.require(route_bytes<Real>(exec, x.rows(), x.cols(), columns));
+    else
+      workspace.require(shared_bytes(exec, row_bytes, columns));
+    if (collect) {
+      partial = workspace.template take<std::int64_t>(exec.copies() * columns);
+      exec.fill(VectorView<std::int64_t, Memory>(partial, exec.copies() * columns), std::int64_t(0));
+    }
+    if constexpr (by_batch) assign<Logit>(exec, x, options, routing, workspace);
+    exec.for_rows(x.rows(), row_bytes, workspace,
+                  body_of(detail::RouteRow<RowSelection, gate::rows_of_t<Gate>, Needs, Logit, Memory>{
+                      row_selection_of(), gate::rows_of(gate_), scratch<Real>(exec, x.cols()), x, options, routing, partial,
+                      exec.copies(), sequences}));
+    if (collect)
+      exec.reduce_columns(MatrixView<std::int64_t const, Memory>(partial, exec.copies(), columns),
+                          VectorView<std::int64_t, Memory>(load.data(), columns));
   }
 
   // The choices of a batch-wise selection, into routing.expert_ids.

@@ -14,13 +14,13 @@
 namespace moebal::detail {
 // A device compiler compiles host rows too, and SIMD packs are not for it.
 inline constexpr bool kokkos_packs = false;
-inline constexpr Index kokkos_tile_rows = 0;
+inline constexpr Index kokkos_tile_rows = 0, kokkos_block_rows = 0;
 } // namespace moebal::detail
 #else
 #include "host_rows.hpp"
 namespace moebal::detail {
 inline constexpr bool kokkos_packs = true;
-inline constexpr Index kokkos_tile_rows = host_tile_rows;
+inline constexpr Index kokkos_tile_rows = host_tile_rows, kokkos_block_rows = host_block_rows;
 } // namespace moebal::detail
 #endif
 
@@ -120,6 +120,7 @@ template <class Space = Kokkos::DefaultExecutionSpace, KokkosRows rows = KokkosR
 public:
   using memory = detail::kokkos_memory<Space>;
   static constexpr Index tile_rows = packs ? detail::kokkos_tile_rows : 0; // rows that a body may be asked for at once
+  static constexpr Index block_rows = packs ? detail::kokkos_block_rows : 0; // rows whose logits are made at once
   /// Rows in flight on a device at most: each has private statistics, which must be cleared and summed.
   static constexpr Index most_workers = 2048;
 

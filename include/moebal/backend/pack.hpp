@@ -121,7 +121,7 @@ template <int W> struct Ops<Pack<float, W>> {
   using V = Pack<float, W>;
   using real = float;
   using bits = Pack<std::uint32_t, W>;
-  static V splat(float x) { return V(typename V::native{} + x); }
+  static V splat(float x) { return V(x - typename V::native{}); } // x + 0 would be an addition: -0 is not 0 then
   static bits to_bits(V x) { return __builtin_bit_cast(typename bits::native, x.v); }
   static V from_bits(bits x) { return __builtin_bit_cast(typename V::native, x.v); }
   template <class T> static T select(Mask<W> mask, T yes, T no) { return T(mask.v ? yes.v : no.v); }

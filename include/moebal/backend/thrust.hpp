@@ -31,11 +31,11 @@ template <class Policy>
 inline constexpr bool thrust_on_cuda = std::is_base_of_v<thrust::cuda_cub::execution_policy<Policy>, Policy>;
 // nvcc compiles host rows for the device too, and SIMD packs are not for it.
 inline constexpr bool thrust_packs = false;
-inline constexpr Index thrust_tile_rows = 0;
+inline constexpr Index thrust_tile_rows = 0, thrust_block_rows = 0;
 #else
 template <class Policy> inline constexpr bool thrust_on_cuda = false;
 inline constexpr bool thrust_packs = true;
-inline constexpr Index thrust_tile_rows = host_tile_rows;
+inline constexpr Index thrust_tile_rows = host_tile_rows, thrust_block_rows = host_block_rows;
 #endif
 template <class Policy> using thrust_memory = std::conditional_t<thrust_on_cuda<Policy>, DeviceMemory, HostMemory>;
 
@@ -82,6 +82,7 @@ template <class Policy> class ThrustExec {
 public:
   using memory = detail::thrust_memory<Policy>;
   static constexpr Index tile_rows = host ? detail::thrust_tile_rows : 0; // rows that a body may be asked for at once
+  static constexpr Index block_rows = host ? detail::thrust_block_rows : 0; // rows whose logits are made at once
   /// Rows in flight on a device: each has private scratch and statistics, which must be cleared and summed.
   static constexpr Index device_workers = 4096;
   /// Vectors up to this long are scanned by one thread of a device; thrust takes longer ones, with temporary memory of

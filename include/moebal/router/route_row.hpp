@@ -38,6 +38,9 @@ template <class Selection, class Gate, class Needs, class Logit, class Memory> s
   std::int64_t* partial; // [copies, S, slots], or null: collect nothing
   Index copies;
   Index sequences;
+  Index first_row = 0; // the token of the first row of logits
+
+  MOEBAL_FN std::size_t scratch_bytes() const { return scratch.bytes(); }
 
   template <class Lanes> MOEBAL_FN void operator()(Lanes lanes, std::byte* memory, Index worker, Index t) const {
     Index const experts = logits.cols();
@@ -50,7 +53,7 @@ template <class Selection, class Gate, class Needs, class Logit, class Memory> s
       });
       return;
     }
-    auto const x = LogitRow<Logit>{logits.row(t)};
+    auto const x = LogitRow<Logit>{logits.row(t - first_row)};
     bool const scored = Selection::needs_scores || (Selection::needs_keys && !options.bias.empty());
     using Row = decltype(gate.template open<real>(lanes, x, experts));
     Row row{};

@@ -15,7 +15,7 @@ template <class Tile, class Body> class RouteTile {
 public:
   RouteTile(Body const& body, std::byte* memory, Index worker, Index first)
       : body_(body), memory_(memory), worker_(worker), first_(first), experts_(body.logits.cols()),
-        logits_{body.logits.row(first), body.logits.row_stride()} {}
+        logits_{body.logits.row(first - body.first_row), body.logits.row_stride()} {}
 
   void route() {
     if (unsigned const refused = by_rows(); refused == every_row)
@@ -86,7 +86,7 @@ private:
       collect(live, ids, kept, opened, keeps);
   }
 
-  LogitRow<Logit> logit_row(Index r) const { return {body_.logits.row(first_ + r)}; }
+  LogitRow<Logit> logit_row(Index r) const { return {body_.logits.row(first_ - body_.first_row + r)}; }
 
   // What the gate reads of whole rows.
   static auto open_none() {
