@@ -13,10 +13,12 @@ namespace moebal {
 
 namespace detail {
 inline constexpr Index panel_experts = 64, panel_step = 16;
-/// Rows of x in a block, the products of a chain that are taken at once, and the floats of scratch memory that a block
-/// takes besides its logits: a piece of a panel, and of x where it must be widened.
-inline constexpr Index gate_block_rows = 192, gate_depth = 128;
-inline constexpr Index gate_block_scratch = (panel_experts + gate_block_rows) * gate_depth;
+/// The order of a logit's sum, on every machine: runs of 128 d, each one chain of fused multiply-adds from 0 in ascending
+/// order; then the runs are added to one another in ascending order.
+inline constexpr Index gate_run = 128;
+/// Rows of x in a block, and the floats of scratch memory that a block takes besides its logits: a run of a panel, and of x
+/// where it must be widened.
+inline constexpr Index gate_block_rows = 192, gate_block_scratch = (panel_experts + gate_block_rows) * gate_run;
 /// Experts with those that fill the last panel.
 MOEBAL_FN constexpr Index filled_experts(Index experts) { return (experts + panel_step - 1) / panel_step * panel_step; }
 /// Experts side by side in the panel that starts with this one.

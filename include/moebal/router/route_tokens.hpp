@@ -45,7 +45,12 @@ template <class Route, class X, class Weight, class Memory> struct TokenRows {
     X const* const row = x.row(t);
     lanes.each_one(weight.rows(), [=, w = weight](Index e) {
       real sum = 0;
-      for (Index d = 0; d < w.cols(); ++d) sum = math::fma(real(widen(row[d])), real(widen(w(e, d))), sum);
+      for (Index from = 0; from < w.cols(); from += gate_run) {
+        real run = 0;
+        Index const to = from + gate_run < w.cols() ? from + gate_run : w.cols();
+        for (Index d = from; d < to; ++d) run = math::fma(real(widen(row[d])), real(widen(w(e, d))), run);
+        sum = sum + run;
+      }
       z[e] = sum;
     });
     write(lanes, z, t);
