@@ -81,13 +81,14 @@ public:
   /// The gate product and route_into in one: routes tokens by x [T, D] with logits = x W^T, made some rows at a time and routed while they
   /// are in cache.
   ///   x       [T, D] float, double, BFloat16 or Half, in
-  ///   weight  [E, D] a matrix of what x may be (fp64 with fp64 alone), or a PackedGate, in
+  ///   weight  [E, D] a matrix of what x may be (fp64 with fp64 alone), or a PackedGate (host memory), in
   ///   logits  [T, E] out; may stay empty (backward_into and traces need it)
-  /// and the rest as for route_into. A logit is one chain of fused multiply-adds over d = 0 .. D - 1, from 0, so it and all that follows are the same
-  /// bits on every execution and for any number of threads and tokens. Against exact sums it is off by at most D 2^-24 sum_d |x_d w_d|,
-  /// about sqrt(D) / 2 ulp of the partial sums in practice. A NaN in x makes its row NaN (all alike, as logits go out). T E D fused operations. On
-  /// SIMD lanes in fp32 blocks of rows share what is read of W, a piece of which is put in order first (PackedGate saves
-  /// that); in fp64 and on other executions each lane follows an expert's chain and reads W as it lies: right everywhere, fast nowhere.
+  /// and the rest as for route_into. The sum of a logit has one order: runs of 128 d, each a chain of fused multiply-adds from 0, then the
+  /// runs added up, both in ascending order. So logits and what follows are the same bits on every execution and for any number of threads
+  /// and tokens; a logit is off by at most (128 + D / 128) 2^-24 sum_d |x_d w_d|. A NaN in x makes its row NaN. T E D fused operations. With
+  /// SIMD lanes, in fp32, blocks of 192 rows share what is read of W, each piece of which is put in order first (a PackedGate is in order
+  /// already). In fp64, and on the lanes of other executions, a lane follows the chains of its experts and reads W as it lies: the same
+  /// bits, not fast. The way back is backward_into with these logits, then d_x = d_logits W and d_weight = d_logits^T x.
   template <statistic_list Needs = stats::None, execution Exec, matrix_like X, gate_weight W, class Real, class Memory>
   void route_tokens_into(Exec const& exec, X const& x, W const& weight, RowOptions<Memory> options, RoutingView<Real, Memory> routing,
                          LoadView<Needs, Memory> load, WorkspaceView<Memory> workspace,

@@ -13,7 +13,7 @@ enum class Store { Overwrite, Add };
 /// SoftmaxOverChosen. Also the projection of X-MoE, and with Store::Add the gating residual of MoE++ (arXiv
 /// 2410.07348): z_l = W x, then + W_g z_(l-1). One pass of dot products, T E D fused operations, each in the
 /// library's canonical order: the oracle of the other maps, and exact from machine to machine, but no blocked matrix
-/// product: where the gate product matters, use the one of your framework. Gradient: dx = dz W, dW = dz^T x, db =
+/// product: where the gate product matters, use Router::route_tokens or the one of your framework. Gradient: dx = dz W, dW = dz^T x, db =
 /// sum_t dz.
 struct Linear {
   static constexpr bool causal = true;
