@@ -235,7 +235,9 @@ BOOST_AUTO_TEST_CASE(what_does_not_fit_is_refused) {
     router.route_tokens_into(exec, matrix(x, 3, 20), weight, RowOptions<>{}, a.routing.view(), LoadView<stats::None>{},
                              WorkspaceView<>(ws), logits);
   };
-  auto const says = [](std::string text) { return [=](ShapeError const& e) { return std::string(e.what()).find(text) != std::string::npos; }; };
+  auto const says = [](std::string text) {
+    return [=](ShapeError const& e) { return std::string(e.what()).find(text) != std::string::npos; };
+  };
   BOOST_CHECK_EXCEPTION(route(matrix(w, 5, 19), workspace, {}), ShapeError, says("weight [E, D], columns: needed 20, had 19"));
   BOOST_CHECK_EXCEPTION(route(matrix(w, 5, 20), workspace, {a.logits.data(), 3, 4}), ShapeError,
                         says("logits [T, E], columns: needed 5, had 4"));
