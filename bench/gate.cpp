@@ -3,6 +3,7 @@
 // lies, and (gate_route:packed) packed once beforehand.
 
 #include "entries.hpp"
+#include "gate.hpp"
 
 #include <moebal/moebal.hpp>
 
@@ -55,25 +56,35 @@ template <class Recipe> struct GateJob {
   Workspace workspace;
 };
 
-template <class Recipe> void shape(Pairs const& pairs, std::string const& name, Index hidden) {
-  for (Index const n : {Index(1), Index(16), Index(4096)})
-    for (bool const packed : {false, true})
-      pairs.add((packed ? "gate_route:packed/" : "gate_route/") + name + "/" + std::to_string(n) + "/eigen", double(n), [=]() -> Work {
-        auto job = std::make_shared<GateJob<Recipe>>(n, hidden);
-        job->compare();
-        return {[=] { packed ? job->ours(job->packed) : job->ours(job->weight()); }, [=] { job->eigen(); }};
-      });
+template <class Recipe> std::shared_ptr<GateRoute> made(Index tokens, Index hidden) {
+  auto job = std::make_shared<GateJob<Recipe>>(tokens, hidden);
+  job->compare();
+  return std::make_shared<GateRoute>(GateRoute{tokens, hidden, job->experts, job->x.data(), job->w.data(),
+                                               [job] { job->ours(job->weight()); }, [job] { job->ours(job->packed); },
+                                               [job] { job->eigen(); }});
 }
 
 Part const part([](Pairs const& pairs) {
-  shape<recipes::Mixtral>(pairs, "mixtral", 4096);
-  shape<recipes::OLMoE>(pairs, "olmoe", 2048);
-  shape<recipes::Qwen3>(pairs, "qwen3", 2048);
-  shape<recipes::GptOss>(pairs, "gptoss", 2880);
-  shape<recipes::Switch>(pairs, "switch", 768);
-  shape<recipes::DeepSeekV3>(pairs, "deepseek_v3", 7168);
-  shape<recipes::KimiK2>(pairs, "kimi_k2", 7168);
+  for (std::string const shape : gate_shapes)
+    for (Index const n : {Index(1), Index(16), Index(4096)})
+      for (bool const packed : {false, true})
+        pairs.add((packed ? "gate_route:packed/" : "gate_route/") + shape + "/" + std::to_string(n) + "/eigen", double(n), [=]() -> Work {
+          auto const job = gate_route(shape, n);
+          return {[=] { packed ? job->ours_packed() : job->ours(); }, [=] { job->eigen(); }};
+        });
 });
 
 } // namespace
+
+std::shared_ptr<GateRoute> gate_route(std::string const& shape, Index tokens) {
+  if (shape == "mixtral") return made<recipes::Mixtral>(tokens, 4096);
+  if (shape == "olmoe") return made<recipes::OLMoE>(tokens, 2048);
+  if (shape == "qwen3") return made<recipes::Qwen3>(tokens, 2048);
+  if (shape == "gptoss") return made<recipes::GptOss>(tokens, 2880);
+  if (shape == "switch") return made<recipes::Switch>(tokens, 768);
+  if (shape == "deepseek_v3") return made<recipes::DeepSeekV3>(tokens, 7168);
+  if (shape == "kimi_k2") return made<recipes::KimiK2>(tokens, 7168);
+  throw std::invalid_argument("bench: no gate of the shape " + shape);
+}
+
 } // namespace bench

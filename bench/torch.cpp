@@ -2,6 +2,7 @@
 // The same work in libtorch, one thread. Only this file knows of it, and CMake leaves it out where libtorch is not installed.
 
 #include "entries.hpp"
+#include "gate.hpp"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -187,8 +188,24 @@ void add_pipeline(Pairs const& pairs, Model const& m, Index n) {
   });
 }
 
+/// libtorch's product alone against the product and the routing here.
+void add_linear(Pairs const& pairs, std::string const& shape, Index n, bool packed) {
+  pairs.add((packed ? "gate_route:packed/" : "gate_route/") + shape + "/" + std::to_string(n) + "/torch", double(n), [=]() -> Work {
+    auto const job = gate_route(shape, n);
+    auto const x = at::from_blob(const_cast<float*>(job->x), {n, job->hidden}, at::kFloat);
+    auto const w = at::from_blob(const_cast<float*>(job->w), {job->experts, job->hidden}, at::kFloat);
+    return {[=] { packed ? job->ours_packed() : job->ours(); }, [=] {
+              at::NoGradGuard const none;
+              benchmark::DoNotOptimize(at::linear(x, w).data_ptr());
+            }};
+  });
+}
+
 Part const part([](Pairs const& pairs) {
   benchmark::AddCustomContext("libtorch", TORCH_VERSION);
+  at::set_num_threads(1);
+  for (char const* const shape : gate_shapes)
+    for (bool const packed : {false, true}) add_linear(pairs, shape, 4096, packed);
   for (Model const& m : models)
     for (Index const n : sizes(pairs)) {
       if (n == 64 || (pairs.quick() && n < 4096)) continue;
