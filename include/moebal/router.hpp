@@ -220,7 +220,7 @@ private:
   template <class Exec> static std::size_t shared_bytes(Exec const& exec, std::size_t row_bytes, Index load_slots) {
     using Ws = WorkspaceView<typename Exec::memory>;
     return Ws::template bytes_for<std::byte>(Index(row_bytes) * exec.workers()) +
-           Ws::template bytes_for<std::int64_t>(exec.copies() * load_slots);
+           Ws::template bytes_for<std::int64_t>(exec.copies() > 1 ? exec.copies() * load_slots : 0);
   }
   template <class Real, class Exec>
   std::size_t route_bytes(Exec const& exec, Index tokens, Index experts, Index load_slots) const {
@@ -259,7 +259,7 @@ private:
     else
       workspace.require(shared_bytes(exec, row_bytes, columns));
     if (collect) {
-      partial = workspace.template take<std::int64_t>(exec.copies() * columns);
+      partial = exec.copies() > 1 ? workspace.template take<std::int64_t>(exec.copies() * columns) : load.data();
       exec.fill(VectorView<std::int64_t, Memory>(partial, exec.copies() * columns), std::int64_t(0));
     }
     if constexpr (by_batch) assign<Logit>(exec, x, options, routing, workspace);
@@ -267,7 +267,7 @@ private:
                   body_of(detail::RouteRow<RowSelection, gate::rows_of_t<Gate>, Needs, Logit, Memory>{
                       row_selection_of(), gate::rows_of(gate_), scratch<Real>(exec, x.cols()), x, options, routing, partial,
                       exec.copies(), sequences}));
-    if (collect)
+    if (collect && exec.copies() > 1)
       exec.reduce_columns(MatrixView<std::int64_t const, Memory>(partial, exec.copies(), columns),
                           VectorView<std::int64_t, Memory>(load.data(), columns));
   }
