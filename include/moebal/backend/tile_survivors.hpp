@@ -74,12 +74,16 @@ template <class M> struct TileSurvivors {
   static void best_found(Keys const& keys, std::int32_t const (&found)[W][room], std::int32_t const* counts,
                          std::int32_t (*ids)[W]) {
     I const count = M::load(counts);
+    int used = K; // by some row: the others are words below all, which need no keys
+    while (used < 16 && M::bits(M::greater(count, M::set(used))) != 0) used += used < 8 ? 2 : 4;
+    if (used > 16) used = 16;
     typename Words::Pair words[16];
-    for (int part = 0; part < 16; part += W) {
+    for (int j = used; j < 16; ++j) words[j] = {M::zero_words(), M::zero_words()};
+    for (int part = 0; part < used; part += W) {
       F indices[W];
       for (int r = 0; r < W; ++r) indices[r] = M::as_float(M::load(found[r] + part));
       M::transpose(indices);
-      for (int j = 0; j < W; ++j) {
+      for (int j = 0; j < W && part + j < used; ++j) {
         auto const valid = M::greater(count, M::set(part + j));
         I const index = M::select(valid, M::as_int(indices[j]), M::set(0));
         words[part + j] = Words::of(valid, keys.exact(M(), index, valid), index);
