@@ -49,7 +49,8 @@ struct ViewTraits<X> {
 
 /// The CPU execution. EigenExec{} runs on the calling thread; EigenExec{&pool} on the threads of an Eigen::ThreadPool, which must
 /// outlive it. Results do not depend on the number of threads. Calls block until the work is done and allocate nothing;
-/// called from inside a task of the pool, the work runs on that thread alone.
+/// called from inside a task of the pool, the work runs on that thread alone. Rows run on the fastest machine that the
+/// processor has; on(Machine) chooses another, for comparing: results do not depend on it either.
 class EigenExec {
 public:
   using memory = HostMemory;
@@ -59,6 +60,14 @@ public:
   EigenExec() = default;
   explicit EigenExec(Eigen::ThreadPoolInterface* pool) : pool_(pool) {}
 
+  /// This execution with its rows on machine m. Throws std::invalid_argument unless has_machine(m).
+  EigenExec on(Machine m) const {
+    EigenExec other = *this;
+    other.machine_ = require_machine(m);
+    return other;
+  }
+  Machine machine() const { return machine_; }
+
   /// Threads that share the rows.
   Index workers() const { return pool_ ? Index(pool_->NumThreads()) : 1; }
   Index copies() const { return workers(); }
@@ -66,8 +75,8 @@ public:
   template <class Body>
   void for_rows(Index n, std::size_t bytes, WorkspaceView<HostMemory> workspace, Body const& body) const {
     std::byte* const scratch = workspace.take<std::byte>(Index(bytes) * workers());
-    share(n, [=, &body](Index worker, Index first, Index last) {
-      detail::host_rows(body, scratch + std::size_t(worker) * bytes, worker, first, last);
+    share(n, [=, &body, machine = machine_](Index worker, Index first, Index last) {
+      detail::host_rows(machine, body, scratch + std::size_t(worker) * bytes, worker, first, last);
     });
   }
   template <class F> void for_each(Index n, F const& f) const {
@@ -119,6 +128,7 @@ private:
   }
 
   Eigen::ThreadPoolInterface* pool_ = nullptr;
+  Machine machine_ = best_machine();
 };
 static_assert(execution<EigenExec>);
 

@@ -18,24 +18,55 @@ concept blocked_body = requires(Body const& body, std::byte* memory, Index i) {
   body.blocks(Product{}, memory, i, i, i, AnyRows{});
 };
 
-/// Rows [first, last) of a body: in tiles where the body has them, the rest on SIMD lanes.
-template <class Body> void host_rows(Body const& body, std::byte* scratch, Index worker, Index first, Index last) {
-  using Lanes = CpuLanes<typename Body::real>;
-  if constexpr (blocked_body<Body, GateProduct<Lanes::width>>) {
-    body.blocks(GateProduct<Lanes::width>{}, scratch, worker, first, last,
-                [](auto const& inner, std::byte* memory, Index inner_worker, Index from, Index to) {
-                  host_rows(inner, memory, inner_worker, from, to);
-                });
-  } else {
-    Lanes const lanes;
-    if constexpr (tiled_body<Body>)
-      for (; first + CpuTile::rows <= last; first += CpuTile::rows) body.tile(CpuTile{}, scratch, worker, first);
-    for (; first < last; ++first) body(lanes, scratch, worker, first);
-  }
+/// Packs of the width that the flags give, and no tile.
+struct PlainMachine {
+  static constexpr int width = pack_width;
+  template <class Work> static void run(Work const& f) { f(); }
+};
+
+/// Rows [first, last) of a body: in tiles where the body and the machine have them, the rest on SIMD lanes.
+template <class M, class Body>
+void rows_on_machine(Body const& body, std::byte* scratch, Index worker, Index first, Index last) {
+  M::run([&] {
+    using Lanes = LanesOf<typename Body::real, M::width>;
+    if constexpr (blocked_body<Body, GateProduct<Lanes::width>>) {
+      body.blocks(GateProduct<Lanes::width>{}, scratch, worker, first, last,
+                  [](auto const& inner, std::byte* memory, Index inner_worker, Index from, Index to) {
+                    rows_on_machine<M>(inner, memory, inner_worker, from, to);
+                  });
+    } else {
+      Index row = first;
+      if constexpr (requires { typename M::F; })
+        if constexpr (tiled_body<Body, Tile<M>>)
+          for (; row + M::width <= last; row += M::width) body.tile(Tile<M>{}, scratch, worker, row);
+      for (Lanes const lanes; row < last; ++row) body(lanes, scratch, worker, row);
+    }
+  });
 }
 
-/// Rows that a body may be asked for at once by host_rows: in a tile, and in a block.
-inline constexpr Index host_tile_rows = CpuTile::rows;
-inline constexpr Index host_block_rows = pack_width > 1 ? gate_block_rows : 0;
+/// The same on a machine for which has_machine() is true.
+template <class Body>
+void host_rows([[maybe_unused]] Machine machine, Body const& body, std::byte* scratch, Index worker, Index first,
+               Index last) {
+#if defined(MOEBAL_AVX512)
+  if (machine == Machine::avx512) return rows_on_machine<Avx512>(body, scratch, worker, first, last);
+#endif
+#if defined(MOEBAL_AVX2)
+  if (machine == Machine::avx2) return rows_on_machine<Avx2>(body, scratch, worker, first, last);
+#endif
+#if MOEBAL_AVX512 != 1 && MOEBAL_AVX2 != 1
+  rows_on_machine<PlainMachine>(body, scratch, worker, first, last);
+#endif
+}
+
+/// The same on the fastest machine of this processor.
+template <class Body> void host_rows(Body const& body, std::byte* scratch, Index worker, Index first, Index last) {
+  host_rows(best_machine(), body, scratch, worker, first, last);
+}
+
+/// Rows that a body may be asked for at once by host_rows, in a tile and in a block: the same for all flags, since they say how
+/// much memory a body gets, and the sources of a program may have been compiled with different ones.
+inline constexpr Index host_tile_rows = 16;
+inline constexpr Index host_block_rows = gate_block_rows;
 
 } // namespace moebal::detail

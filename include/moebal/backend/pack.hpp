@@ -6,27 +6,11 @@
 
 #include "../core/lanes.hpp"
 #include "both.hpp"
+#include "machine.hpp"
 
 #include <type_traits>
 
-#if defined(__AVX2__) && defined(__FMA__)
-#include <immintrin.h>
-#elif defined(__aarch64__) && defined(__ARM_NEON)
-#include <arm_neon.h>
-#endif
-
 namespace moebal {
-
-/// fp32 lanes that one register holds here; 1 where there is no fused multiply-add to use.
-#if defined(__AVX512F__)
-inline constexpr int pack_width = 16;
-#elif defined(__AVX2__) && defined(__FMA__)
-inline constexpr int pack_width = 8;
-#elif defined(__aarch64__) && defined(__ARM_NEON)
-inline constexpr int pack_width = 4;
-#else
-inline constexpr int pack_width = 1;
-#endif
 
 /// Indices [first, first + W).
 template <int W> struct PackAt {
@@ -41,6 +25,13 @@ template <int W> struct PackTail {
 template <int W> struct Mask {
   typedef std::int32_t native __attribute__((vector_size(4 * W)));
   native v;
+  Mask() : v{} {}
+  Mask(native const& n) : v(n) {}
+  Mask(Mask const& other) : v(other.v) {} // as Pack's
+  Mask& operator=(Mask const& other) {
+    v = other.v;
+    return *this;
+  }
   friend Mask operator!(Mask a) { return {~a.v}; }
   friend Mask operator|(Mask a, Mask b) { return {a.v | b.v}; }
   friend Mask operator&(Mask a, Mask b) { return {a.v & b.v}; }
@@ -50,7 +41,7 @@ template <class T, int W> struct Pack {
   typedef T native __attribute__((vector_size(sizeof(T) * W)));
   native v;
   Pack() : v{} {}
-  Pack(native n) : v(n) {}
+  Pack(native const& n) : v(n) {}
   // As a register: g++ copies a struct in the halves that it prefers, which a whole load must then wait for.
   Pack(Pack const& other) : v(other.v) {}
   Pack& operator=(Pack const& other) {
@@ -75,21 +66,19 @@ template <class T, int W> struct Pack {
   friend auto operator!=(Pack a, Pack b) { return Mask<W>{a.v != b.v}; }
 };
 
+/// What a machine whose registers hold W fp32 elements does better than the compiler's own vector operators; empty where
+/// there is none. Specialised in backend/registers_*.hpp.
+template <int W> struct Registers {};
+
 /// W eight-byte elements, in two registers.
 template <class T, int W> using Twin = Both<Pack<T, W / 2>>;
 
 namespace detail {
 template <class To, class From, int W> inline Twin<To, W> widen_twin(Pack<From, W> x) {
+  if constexpr (requires { Registers<W>::template widen<To>(x); }) return Registers<W>::template widen<To>(x);
   typedef From Part __attribute__((vector_size(sizeof(From) * W / 2)));
   Part parts[2];
   __builtin_memcpy(parts, &x.v, sizeof(parts));
-#if defined(__AVX512F__) // g++ 12 converts in quarters
-  if constexpr (W == 16 && std::is_same_v<From, float> && std::is_same_v<To, double>) {
-    using Wide = typename Pack<double, 8>::native;
-    return {Wide(_mm512_maskz_cvtps_pd(__mmask8(-1), __m256(parts[0]))),
-            Wide(_mm512_maskz_cvtps_pd(__mmask8(-1), __m256(parts[1])))};
-  }
-#endif
   return {__builtin_convertvector(parts[0], typename Pack<To, W / 2>::native),
           __builtin_convertvector(parts[1], typename Pack<To, W / 2>::native)};
 }
@@ -138,62 +127,37 @@ template <int W> struct Ops<Pack<float, W>> {
     return {{shifted.low.v - fixed_shift}, {shifted.high.v - fixed_shift}};
   }
   static V fma(V a, V b, V c) {
-#if defined(__AVX512F__)
-    if constexpr (W == 16) return V(typename V::native(_mm512_fmadd_ps(__m512(a.v), __m512(b.v), __m512(c.v))));
-#endif
-#if defined(__AVX2__) && defined(__FMA__)
-    if constexpr (W == 8) return V(typename V::native(_mm256_fmadd_ps(__m256(a.v), __m256(b.v), __m256(c.v))));
-#elif defined(__aarch64__) && defined(__ARM_NEON)
-    if constexpr (W == 4) return V(typename V::native(vfmaq_f32(float32x4_t(c.v), float32x4_t(a.v), float32x4_t(b.v))));
-#endif
+    if constexpr (requires { Native::fma(a, b, c); }) return Native::fma(a, b, c);
     V r;
     for (int i = 0; i < W; ++i) r.v[i] = __builtin_fmaf(a.v[i], b.v[i], c.v[i]);
     return r;
   }
   static Mask<W> is_nan(V x) { return {x.v != x.v}; }
   static V smaller(V x, V limit) {
-#if defined(__AVX512F__)
-    if constexpr (W == 16)
-      return V(typename V::native(_mm512_maskz_min_ps(__mmask16(-1), __m512(x.v), __m512(limit.v))));
-#endif
-#if defined(__AVX2__)
-    if constexpr (W == 8) return V(typename V::native(_mm256_min_ps(__m256(x.v), __m256(limit.v))));
-#endif
+    if constexpr (requires { Native::min(x, limit); }) return Native::min(x, limit);
     return select(x < limit, x, limit);
   }
   static V larger(V x, V limit) {
-#if defined(__AVX512F__)
-    if constexpr (W == 16)
-      return V(typename V::native(_mm512_maskz_max_ps(__mmask16(-1), __m512(x.v), __m512(limit.v))));
-#endif
-#if defined(__AVX2__)
-    if constexpr (W == 8) return V(typename V::native(_mm256_max_ps(__m256(x.v), __m256(limit.v))));
-#endif
+    if constexpr (requires { Native::max(x, limit); }) return Native::max(x, limit);
     return select(x > limit, x, limit);
   }
   /// 1 / d to within 2^-22, where the processor has an estimate to start from.
   static V rough_reciprocal(V d) {
-    [[maybe_unused]] auto const refined = [d](V y) { return fma(y, fma(-d, y, splat(1)), y); };
-#if defined(__AVX512F__)
-    if constexpr (W == 16) return refined(V(typename V::native(_mm512_maskz_rcp14_ps(__mmask16(-1), __m512(d.v)))));
-#endif
-#if defined(__AVX2__)
-    if constexpr (W == 8) return refined(V(typename V::native(_mm256_rcp_ps(__m256(d.v)))));
-#endif
+    if constexpr (requires { Native::reciprocal(d); }) {
+      V const y = Native::reciprocal(d);
+      return fma(y, fma(-d, y, splat(1)), y);
+    }
     return splat(1) / d;
   }
   static V sqrt(V x) {
-#if defined(__AVX512F__)
-    // The masked form, because g++ 12 warns of the undefined operand inside the plain one.
-    if constexpr (W == 16) return V(typename V::native(_mm512_maskz_sqrt_ps(__mmask16(-1), __m512(x.v))));
-#endif
-#if defined(__AVX2__) && defined(__FMA__)
-    if constexpr (W == 8) return V(typename V::native(_mm256_sqrt_ps(__m256(x.v))));
-#endif
+    if constexpr (requires { Native::sqrt(x); }) return Native::sqrt(x);
     V r;
     for (int i = 0; i < W; ++i) r.v[i] = __builtin_sqrtf(x.v[i]);
     return r;
   }
+
+private:
+  using Native = Registers<W>;
 };
 } // namespace math
 
@@ -213,3 +177,7 @@ template <int N> inline Both<Pack<std::uint64_t, N>> below(Both<Pack<std::uint64
 }
 
 } // namespace moebal
+
+#include "registers_avx2.hpp"
+#include "registers_avx512.hpp"
+#include "registers_neon.hpp"

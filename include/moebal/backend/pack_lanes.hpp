@@ -104,10 +104,12 @@ private:
   }
 };
 
-/// The lane group that serves rows computed in Real on the CPU.
-template <class Real>
-using CpuLanes = std::conditional_t<std::is_same_v<Real, float> && (pack_width > 1),
-                                    PackLanes<(pack_width > 1 ? pack_width : 2)>, SerialLanes>;
+/// The lane group that serves rows computed in Real on registers of `width` fp32 elements.
+template <class Real, int width>
+using LanesOf = std::conditional_t<std::is_same_v<Real, float> && (width > 1), PackLanes<(width > 1 ? width : 2)>,
+                                   SerialLanes>;
+/// The same on the registers that the compiler's flags give.
+template <class Real> using CpuLanes = LanesOf<Real, pack_width>;
 
 static_assert(lane_group<CpuLanes<double>>);
 

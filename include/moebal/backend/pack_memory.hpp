@@ -10,33 +10,17 @@ namespace moebal {
 namespace detail {
 /// The first `count` elements from p on, and zeros after them; nothing past them is read.
 template <class T, int W> inline Pack<T, W> load_head(T const* p, int count) {
-#if defined(__AVX512F__)
-  if constexpr (sizeof(T) == 4 && W == 16)
-    return Pack<T, W>(
-        __builtin_bit_cast(typename Pack<T, W>::native, _mm512_maskz_loadu_epi32(__mmask16((1u << count) - 1), p)));
-  if constexpr (sizeof(T) == 8 && W == 8)
-    return Pack<T, W>(
-        __builtin_bit_cast(typename Pack<T, W>::native, _mm512_maskz_loadu_epi64(__mmask8((1u << count) - 1), p)));
-#endif
-#if defined(__AVX2__)
-  if constexpr (sizeof(T) == 4 && W == 8) {
-    auto const live = iota<std::int32_t, W>(0).v < count;
-    return Pack<T, W>(
-        __builtin_bit_cast(typename Pack<T, W>::native,
-                           _mm256_maskload_epi32(reinterpret_cast<int const*>(p), __builtin_bit_cast(__m256i, live))));
-  }
-#endif
   Pack<T, W> r;
+  if constexpr (requires { Registers<sizeof(T) * W / 4>::load_head(p, count, r.v); }) {
+    Registers<sizeof(T) * W / 4>::load_head(p, count, r.v);
+    return r;
+  }
   for (int i = 0; i < count; ++i) r.v[i] = p[i];
   return r;
 }
 template <class T, int W> inline void store_head(T* p, Pack<T, W> value, int count) {
-#if defined(__AVX512F__)
-  if constexpr (sizeof(T) == 4 && W == 16)
-    return _mm512_mask_storeu_epi32(p, __mmask16((1u << count) - 1), __builtin_bit_cast(__m512i, value.v));
-  if constexpr (sizeof(T) == 8 && W == 8)
-    return _mm512_mask_storeu_epi64(p, __mmask8((1u << count) - 1), __builtin_bit_cast(__m512i, value.v));
-#endif
+  if constexpr (requires { Registers<sizeof(T) * W / 4>::store_head(p, value.v, count); })
+    return Registers<sizeof(T) * W / 4>::store_head(p, value.v, count);
   for (int i = 0; i < count; ++i) p[i] = value.v[i];
 }
 } // namespace detail

@@ -4,12 +4,17 @@
 // The 512-bit registers of x86 as the tile (backend/tile.hpp) sees them: 16 lanes of 32 bits. A machine is a type with
 // these members.
 
-#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
-
 #include "pack.hpp"
 
+#if defined(MOEBAL_AVX512)
+
+#pragma GCC push_options
+#if MOEBAL_AVX512 == 2
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,avx2,fma,bmi,bmi2,popcnt")
+#endif
 // g++ 12 warns of the undefined operand inside its own intrinsics.
 #pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wignored-attributes" // may_alias of what is in a Register: it aliases nothing
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #if !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
@@ -19,10 +24,28 @@ namespace moebal {
 
 struct Avx512 {
   static constexpr int width = 16;
-  using F = __m512;
-  using I = __m512i;
-  using D = __m512d; // rank words, which compare as numbers
+  // A class that is copied by a function, hence passed by address: code for another processor that passes it on then neither
+  // depends on how that one passes vectors, nor has variables that do not fit its own registers and so stay in memory.
+  template <class Native> struct Register {
+    Native v;
+    Register() {}
+    Register(Native n) : v(n) {}
+    Register(Register const& other) : v(other.v) {}
+    Register& operator=(Register const& other) {
+      v = other.v;
+      return *this;
+    }
+    operator Native() const { return v; }
+    template <class V> static Register from(V const& vector) { return Register(Native(vector)); }
+    template <class Pack> Pack to() const { return Pack(typename Pack::native(v)); }
+  };
+  using F = Register<__m512>;
+  using I = Register<__m512i>;
+  using D = Register<__m512d>; // rank words, which compare as numbers
   using Mask = __mmask16;
+
+  /// f(), compiled for this machine with all that it calls.
+  template <class Work> MOEBAL_COMPILED_APART static void run(Work const& f) { f(); }
 
   static F set(float x) { return _mm512_set1_ps(x); }
   static I set(std::int32_t x) { return _mm512_set1_epi32(x); }
@@ -222,7 +245,7 @@ private:
     }
   }
   static I set_bits(std::uint64_t mask) {
-#if defined(__AVX512VBMI2__)
+#if MOEBAL_AVX512 == 2 || defined(__AVX512VBMI2__)
     static constexpr struct Bytes {
       alignas(64) unsigned char v[64];
       constexpr Bytes() : v{} {
@@ -257,5 +280,6 @@ private:
 } // namespace moebal
 
 #pragma GCC diagnostic pop
+#pragma GCC pop_options
 
 #endif

@@ -120,8 +120,13 @@ template <class M> struct Tile {
                         });
   }
 
+  /// Row t of a body in its row form. Compiled once, however often a tile falls back on it.
+  template <class Body> static void row(Body const& body, std::byte* memory, Index worker, Index t) {
+    M::run([&] { body(lanes{}, memory, worker, t); });
+  }
+
   static pack load(float const* p) { return to_pack(M::load(p)); }
-  static void store(float* p, pack x) { M::store(p, __builtin_bit_cast(F, x.v)); }
+  static void store(float* p, pack x) { M::store(p, F::from(x.v)); }
   /// One element of each row.
   static pack gather(float const* rows_of, Index stride, std::int32_t const (&column)[W]) {
     return to_pack(M::gather(rows_of, M::add(row_offsets(stride), M::load(column)), M::all()));
@@ -132,7 +137,7 @@ template <class M> struct Tile {
                        stride);
   }
   template <int K> static void store_rows(pack const* values, float* rows_out, Index stride) {
-    columns_to_rows<K>([values](int k) { return __builtin_bit_cast(F, values[k].v); }, rows_out, stride);
+    columns_to_rows<K>([values](int k) { return F::from(values[k].v); }, rows_out, stride);
   }
   /// columns[e][row] = the row's logit of expert e, of at most 16.
   template <class Logit> static void columns(logits<Logit> x, Index experts, pack (&columns_out)[16]) {
@@ -144,8 +149,8 @@ template <class M> struct Tile {
         return;
       }
     rows_to_columns(experts, of, [&](int r, int from, Index n) {
-      if (n >= W) return __builtin_bit_cast(F, x(TileAt<PackAt<W>>{r, {from}}).v);
-      return __builtin_bit_cast(F, x(TileAt<PackTail<W>>{r, {from, int(n > 0 ? n : 0)}}).v);
+      if (n >= W) return F::from(x(TileAt<PackAt<W>>{r, {from}}).v);
+      return F::from(x(TileAt<PackTail<W>>{r, {from, int(n > 0 ? n : 0)}}).v);
     });
     for (Index e = 0; e < experts; ++e) columns_out[e] = to_pack(of[e]);
   }
@@ -165,7 +170,7 @@ template <class M> struct Tile {
   }
 
   /// Bit r of the result: element r of the mask.
-  static unsigned bits(Mask<W> m) { return M::bits(M::greater(M::set(0), __builtin_bit_cast(typename M::I, m.v))); }
+  static unsigned bits(Mask<W> m) { return M::bits(M::greater(M::set(0), M::I::from(m.v))); }
   /// The numbers of row r, in every lane: Rows is an aggregate of packs, or empty.
   template <class Rows> static Rows row_of(Rows const& rows_of, int r) {
     Rows row{};
@@ -210,7 +215,7 @@ private:
       M::store_columns(columns, K - k < 4 ? K - k : 4, rows_out + k, stride);
     }
   }
-  static pack to_pack(F x) { return pack(__builtin_bit_cast(typename pack::native, x)); }
+  static pack to_pack(F x) { return x.template to<pack>(); }
   static I row_offsets(Index stride) { return M::multiply(M::numbers(), M::set(int(stride))); }
 
   /// load(r, from, n): the first n elements of row r from `from` on. n may be 0 or less.

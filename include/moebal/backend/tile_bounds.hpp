@@ -32,7 +32,7 @@ template <class ExactKey> struct RoughTileKeys : TileKeys {
   template <class M> typename M::F exact(M, typename M::I index, typename M::Mask) const {
     std::int32_t indices[M::width];
     M::store(indices, index);
-    return __builtin_bit_cast(typename M::F, exact_key(indices).v);
+    return M::F::from(exact_key(indices).v);
   }
 };
 
@@ -50,7 +50,7 @@ template <class M> struct TileBounds {
   }
   /// What a key that is less than `bound` may be off by from keys that reach it: both are up to `error` off before a
   /// bias is added.
-  static F lowered(F bound, float error) {
+  [[gnu::always_inline]] static F lowered(F bound, float error) {
     if (error == 0) return bound;
     F const magnitude = M::as_float(M::both(M::as_int(bound), M::set(0x7fffffff)));
     return M::subtract(bound, M::add(M::set(2 * error), M::multiply(magnitude, M::set(0x1p-20f))));
@@ -64,7 +64,7 @@ template <class M> struct TileBounds {
     return rows_of;
   }
   /// The least bound that keys above x reach, and keys that are up to `error` off.
-  static F next_above(F x, float error) {
+  [[gnu::always_inline]] static F next_above(F x, float error) {
     if (error > 0) return lowered(x, error);
     I const bits = M::as_int(x), one = M::set(1);
     I const next = M::select(M::greater(M::set(0), bits), M::subtract(bits, one),

@@ -138,13 +138,12 @@ private:
   }
   template <class Combine> static Real across(Real const (&rows)[W], Combine combine) {
     typename M::F registers[W];
-    for (int r = 0; r < W; ++r) registers[r] = __builtin_bit_cast(typename M::F, rows[r].v);
+    for (int r = 0; r < W; ++r) registers[r] = M::F::from(rows[r].v);
     auto const halve = [&](typename M::F a, typename M::F b) {
-      Real const both = combine(Real(__builtin_bit_cast(typename Real::native, a)),
-                                Real(__builtin_bit_cast(typename Real::native, b)));
-      return __builtin_bit_cast(typename M::F, both.v);
+      Real const both = combine(a.template to<Real>(), b.template to<Real>());
+      return M::F::from(both.v);
     };
-    return Real(__builtin_bit_cast(typename Real::native, M::across(registers, halve)));
+    return M::across(registers, halve).template to<Real>();
   }
   template <class Combine> static Both<Real> across(Both<Real> const (&rows)[W], Combine combine) {
     Real low[W], high[W];

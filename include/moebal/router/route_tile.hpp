@@ -48,7 +48,7 @@ private:
     return padded;
   }
   void route_rows(unsigned which) const {
-    for (; which != 0; which &= which - 1) body_(lanes_, memory_, worker_, first_ + __builtin_ctz(which));
+    for (; which != 0; which &= which - 1) Tile::row(body_, memory_, worker_, first_ + __builtin_ctz(which));
   }
 
   void route_together(unsigned missed) {
