@@ -12,7 +12,7 @@ using namespace moebal;
 
 Ours::Ours(Model const& m, Index n, Kind kind)
     : model(m), tokens(n), rows(std::max(n, least_rows)), logits(bench::logits(rows, m.experts, kind)), bias(m.bias()),
-      routing(rows, m.top_k), planned(n, m.top_k, m.experts, n * m.top_k),
+      routing(rows, m.top_k, m.experts), planned(n, m.top_k, m.experts, n * m.top_k),
       d_weights(std::size_t(n * m.top_k)), slopes(std::size_t(m.experts)), d_logits(logits.size()) {
   for (std::size_t i = 0; i < d_weights.size(); ++i) d_weights[i] = 0.1f * float(i % 11) - 0.5f;
   for (std::size_t e = 0; e < slopes.size(); ++e) slopes[e] = 0.01f * float(e % 5);
@@ -43,7 +43,13 @@ public:
   void route_stats(Index first) override {
     router_.template route_into<With>(exec_, z(first), options(), out(first), load_.view(), WorkspaceView<>(workspace_));
   }
+  void route_ranked(Index first) override {
+    router_.template route_into<Without>(exec_, z(first), options(), ranked(first), load_without_.view(), WorkspaceView<>(workspace_));
+  }
   void plan(Index first) override {
+    plan_into(exec_, PlanPolicy<>{}, model.experts, ranked(first), planned.target(), WorkspaceView<>(plan_workspace_));
+  }
+  void plan_ids(Index first) override {
     group_into(exec_, model.experts, ids(first), planned.target(), WorkspaceView<>(plan_workspace_));
   }
   void backward(Index first) override {
@@ -101,6 +107,12 @@ private:
   RoutingView<float> out(Index first) {
     return {{routing.expert_ids().row(first), tokens, top_k}, {routing.weights().row(first), tokens, top_k}};
   }
+  RoutingView<float> ranked(Index first) {
+    RoutingView<float> view = out(first);
+    view.ranks = {routing.view().ranks.row(first), tokens, top_k};
+    view.loads = {loads_.data() + first / tokens * model.experts, model.experts};
+    return view;
+  }
   RowOptions<> options() const { return {.bias = bias}; }
 
   std::unique_ptr<Eigen::ThreadPool> pool_;
@@ -111,6 +123,7 @@ private:
   Load<Without> load_without_;
   Layer layer_;
   Workspace workspace_, plan_workspace_;
+  std::vector<Index> loads_ = std::vector<Index>(std::size_t(rows / tokens * model.experts)); // [batches, E]
   std::vector<std::int64_t> by_hand_ = std::vector<std::int64_t>(std::size_t(With::slots(model.experts)));
   std::vector<float> hand_slopes_ = std::vector<float>(std::size_t(model.experts));
 };

@@ -26,7 +26,9 @@ public:
 
   virtual void route(Index first) = 0;       // with counts
   virtual void route_stats(Index first) = 0; // with counts and score sums
-  virtual void plan(Index first) = 0;        // of what was routed
+  virtual void route_ranked(Index first) = 0; // with counts and ranks
+  virtual void plan(Index first) = 0;        // of what was routed, from its ranks
+  virtual void plan_ids(Index first) = 0;    // from the ids alone
   virtual void backward(Index first) = 0;    // from d_weights and slopes
   virtual double step(Index first) = 0;      // Pipeline with MicroBatch, SwitchLoss and Self: forward, loss, backward
   virtual double step_by_hand(Index first) = 0;

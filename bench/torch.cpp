@@ -138,7 +138,7 @@ void add_plan(Pairs const& pairs, Model const& m, Index n) {
   add(pairs, "plan", m, n, "torch", [](Ours& o, Index first) { o.plan(first); }, [](Ours& ours) {
     at::NoGradGuard const no_gradients;
     auto torch = std::make_shared<Torch>(ours);
-    route_all(ours);
+    ours.each_batch([&](Index first) { ours.route_ranked(first); });
     auto ids = std::make_shared<std::vector<Tensor>>();
     ours.each_batch([&](Index first) {
       ids->push_back(at::from_blob(ours.routing.expert_ids().row(first), {ours.tokens, ours.model.top_k}, at::kInt).to(at::kLong));
@@ -217,7 +217,7 @@ Part const part([](Pairs const& pairs) {
       add_plan(pairs, m, n);
       add_torch(pairs, "route_plan", m, n,
                 [](Ours& o, Index first) {
-                  o.route(first);
+                  o.route_ranked(first);
                   o.plan(first);
                 },
                 [](Torch const& torch, Tensor const& z) { torch.plan(torch.route(z).ids); });

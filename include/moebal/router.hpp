@@ -4,9 +4,11 @@
 #include "core/execution.hpp"
 #include "core/routing.hpp"
 #include "router/backward_row.hpp"
+#include "router/count_ranks.hpp"
 #include "router/route_row.hpp"
 #include "router/route_tokens.hpp"
 #include "router/score_row.hpp"
+#include "stats/counts.hpp"
 #include "stats/load.hpp"
 
 #include <algorithm>
@@ -51,6 +53,8 @@ public:
   ///   logits  [T, E] float, double, BFloat16 or Half, in
   ///   options bias [E], padding [T], segments [S + 1], in; each may be empty
   ///   routing expert_ids [T, K], weights [T, K], out
+  ///           ranks [T, K] and loads [E], out, both or none: what plan_into needs to place the pairs in one pass. Only where a
+  ///           worker takes consecutive rows, as with EigenExec
   ///   load    [S sequences] of the statistics that Needs lists, out; may be empty when Needs is
   /// One pass over the logits from memory, no allocation, no synchronisation beyond the execution's own. Throws ShapeError before
   /// any work. A row with NaN still gets K distinct ids; weights that are not defined are NaN; such rows are counted in load.
@@ -75,7 +79,7 @@ public:
              std::max(Ws::template bytes_for<std::byte>(Index(tokens_scratch<Real>(exec, 0, tokens, experts)) * exec.workers()),
                       route_bytes<Real>(exec, tokens, experts, slots));
     else
-      return shared_bytes(exec, tokens_scratch<Real>(exec, scratch<Real>(exec, experts).bytes(), tokens, experts), slots);
+      return shared_bytes(exec, tokens_scratch<Real>(exec, scratch<Real>(exec, experts).bytes(), tokens, experts), experts, slots);
   }
 
   /// The gate product and route_into in one: routes tokens by x [T, D] with logits = x W^T, made some rows at a time and routed while they
@@ -217,14 +221,14 @@ private:
     return detail::tokens_scratch<Real>(of_route, block_rows<Exec>(), tokens, experts);
   }
   // Rows that share the scratch of their worker, and the workers' sums.
-  template <class Exec> static std::size_t shared_bytes(Exec const& exec, std::size_t row_bytes, Index load_slots) {
+  template <class Exec> static std::size_t shared_bytes(Exec const& exec, std::size_t row_bytes, Index experts, Index load_slots) {
     using Ws = WorkspaceView<typename Exec::memory>;
-    return Ws::template bytes_for<std::byte>(Index(row_bytes) * exec.workers()) +
+    return Ws::template bytes_for<std::byte>(Index(row_bytes) * exec.workers()) + detail::rank_bytes(exec, experts) +
            Ws::template bytes_for<std::int64_t>(exec.copies() > 1 ? exec.copies() * load_slots : 0);
   }
   template <class Real, class Exec>
   std::size_t route_bytes(Exec const& exec, Index tokens, Index experts, Index load_slots) const {
-    std::size_t bytes = shared_bytes(exec, scratch<Real>(exec, experts).bytes(), load_slots);
+    std::size_t bytes = shared_bytes(exec, scratch<Real>(exec, experts).bytes(), experts, load_slots);
     if constexpr (by_batch)
       bytes += WorkspaceView<typename Exec::memory>::template bytes_for<Real>(tokens * experts) +
                selection_.template workspace_bytes<Real>(exec, tokens, experts);
@@ -252,24 +256,30 @@ private:
       require_equal("load, sequences", sequences, load.sequences());
       require_equal("load, experts", x.cols(), load.experts());
     }
+    detail::check_ranks<Exec>(routing, x.cols());
     std::int64_t* partial = nullptr;
     Index const columns = collect ? load.size() : 0;
     if constexpr (by_batch)
       workspace.require(route_bytes<Real>(exec, x.rows(), x.cols(), columns));
     else
-      workspace.require(shared_bytes(exec, row_bytes, columns));
+      workspace.require(shared_bytes(exec, row_bytes, x.cols(), columns));
     if (collect) {
       partial = exec.copies() > 1 ? workspace.template take<std::int64_t>(exec.copies() * columns) : load.data();
       exec.fill(VectorView<std::int64_t, Memory>(partial, exec.copies() * columns), std::int64_t(0));
     }
     if constexpr (by_batch) assign<Logit>(exec, x, options, routing, workspace);
+    auto const ranks = detail::start_ranks(exec, routing, workspace);
     exec.for_rows(x.rows(), row_bytes, workspace,
                   body_of(detail::RouteRow<RowSelection, gate::rows_of_t<Gate>, Needs, Logit, Memory>{
                       row_selection_of(), gate::rows_of(gate_), scratch<Real>(exec, x.cols()), x, options, routing, partial,
-                      exec.copies(), sequences}));
+                      exec.copies(), sequences, 0, ranks}));
+    detail::finish_ranks(exec, ranks, routing, workspace);
     if (collect && exec.copies() > 1)
       exec.reduce_columns(MatrixView<std::int64_t const, Memory>(partial, exec.copies(), columns),
                           VectorView<std::int64_t, Memory>(load.data(), columns));
+    if constexpr (takes_runs<Exec> && Needs::template has<stats::Counts>)
+      if (collect && ranks.counts != nullptr && sequences == 1) // tiles have not counted again
+        exec.copy(VectorView<Index const>(routing.loads), load.template get<stats::Counts>());
   }
 
   // The choices of a batch-wise selection, into routing.expert_ids.

@@ -56,6 +56,7 @@ public:
   using memory = HostMemory;
   static constexpr Index tile_rows = detail::host_tile_rows; // rows that a body may be asked for at once
   static constexpr Index block_rows = detail::host_block_rows; // rows whose logits are made at once
+  static constexpr bool takes_runs = true; // the rows of a worker are consecutive (router/count_ranks.hpp)
 
   EigenExec() = default;
   explicit EigenExec(Eigen::ThreadPoolInterface* pool) : pool_(pool) {}

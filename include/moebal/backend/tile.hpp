@@ -120,9 +120,9 @@ template <class M> struct Tile {
                         });
   }
 
-  /// Row t of a body in its row form. Compiled once, however often a tile falls back on it.
-  template <class Body> static void row(Body const& body, std::byte* memory, Index worker, Index t) {
-    M::run([&] { body(lanes{}, memory, worker, t); });
+  /// f(lanes), compiled apart: what a tile seldom falls back on would otherwise be a part of it wherever it does.
+  template <class F> static void in_row_form(F const& f) {
+    M::run([&] { f(lanes{}); });
   }
 
   static pack load(float const* p) { return to_pack(M::load(p)); }

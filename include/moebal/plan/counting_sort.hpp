@@ -73,29 +73,39 @@ struct SumChunks {
   }
 };
 
-/// put(i, position): position is no_slot for an item of no bin, or past the limit of its bin.
+/// put(i, position), or put.nowhere(i) for an item of no bin, or past the limit of its bin.
 template <class Bin, class Put> struct PlaceChunk {
   Bin bin;
   Put put;
   Cut cut;
   Index bins;
-  Index limit;
+  bool limited;
   Index* table;
-  Index const* offsets;
+  Index const* offsets; // [bins + 1]
   MOEBAL_FN void operator()(Index c) const {
-    Index* const row = table + c * bins;
+    Index* const row = table + c * bins; // becomes the next position in each bin
+    for (Index b = 0; b < bins; ++b) row[b] += offsets[b];
+    if (limited)
+      place<true>(row, cut.first(c), cut.first(c + 1));
+    else
+      place<false>(row, cut.first(c), cut.first(c + 1));
+  }
+
+private:
+  template <bool is_limited> MOEBAL_FN void place(Index* next, Index i, Index end) const {
     Bin const bin_of = bin; // as in CountChunk
     Put const put_at = put;
-    Index const most = limit, end = cut.first(c + 1);
     Index const* const first = offsets;
-    for (Index i = cut.first(c); i < end; ++i) {
+    for (; i < end; ++i) {
       Index const b = bin_of(i);
-      Index position = no_slot;
       if (b >= 0) {
-        Index const rank = row[b]++;
-        if (rank < most) position = first[b] + rank;
+        Index const position = next[b]++;
+        if (!is_limited || position < first[b + 1]) {
+          put_at(i, position);
+          continue;
+        }
       }
-      put_at(i, position);
+      put_at.nowhere(i);
     }
   }
 };
@@ -116,7 +126,7 @@ void counting_sort(Exec const& exec, Index items, Index bins, Index limit, Bin b
   exec.for_each(cut.chunks, CountChunk<Bin>{bin, cut, bins, table});
   exec.for_each(bins + 1, SumChunks{cut.chunks, bins, limit, table, offsets.data(), all, kept});
   exec.exclusive_scan(offsets);
-  exec.for_each(cut.chunks, PlaceChunk<Bin, Put>{bin, put, cut, bins, limit, table, offsets.data()});
+  exec.for_each(cut.chunks, PlaceChunk<Bin, Put>{bin, put, cut, bins, limit < items, table, offsets.data()});
 }
 
 } // namespace moebal::detail

@@ -6,6 +6,7 @@
 #include "../core/routing.hpp"
 #include "capacity.hpp"
 #include "drop.hpp"
+#include "place_ranked.hpp"
 #include "plan.hpp"
 
 namespace moebal {
@@ -46,6 +47,25 @@ template <class Order> struct ExpertOf {
   }
 };
 
+/// The same where all experts live here and the ids lie side by side, in flat order.
+struct ExpertAt {
+  ExpertId const* ids;
+  Index experts;
+  MOEBAL_FN Index operator()(Index pair) const {
+    Index const id = ids[pair];
+    return id < experts ? id : Index(-1);
+  }
+};
+struct PlaceAt {
+  Index* order;
+  Index* slot_of;
+  MOEBAL_FN void operator()(Index pair, Index slot) const {
+    slot_of[pair] = slot;
+    order[slot] = pair;
+  }
+  MOEBAL_FN void nowhere(Index pair) const { slot_of[pair] = no_slot; }
+};
+
 /// The same for pairs that already have a slot.
 struct ExpertOfKept {
   ExpertOf<FlatOrder> expert;
@@ -60,8 +80,9 @@ template <class Order> struct PlacePair {
   MOEBAL_FN void operator()(Index i, Index slot) const {
     Index const pair = pair_of(i);
     slot_of[pair] = slot;
-    if (slot != no_slot) order[slot] = pair;
+    order[slot] = pair;
   }
+  MOEBAL_FN void nowhere(Index i) const { slot_of[pair_of(i)] = no_slot; }
 };
 
 /// order[slots...] = no_slot.
@@ -76,6 +97,12 @@ struct ClearTail {
     for (Index i = cut.first(c); i < end; ++i) order[*slots + i] = no_slot;
   }
 };
+
+/// Slots past the last expert's become no_slot.
+template <class Exec> void clear_tail(Exec const& exec, PlanTarget<typename Exec::memory> const& plan) {
+  Index const chunks = sort_chunks(exec, plan.order.size()), experts = plan.kept.size();
+  exec.for_each(chunks, ClearTail{plan.order.data(), plan.order.size(), plan.offsets.data() + experts, chunks});
+}
 
 template <class Memory> Index local_experts(ExpertMap<Memory> const& map, Index experts) {
   return map.local.empty() ? experts : map.experts;
@@ -125,22 +152,40 @@ void plan_into(Exec const& exec, PlanPolicy<Drop> policy, Index experts, Ids&& e
   using Order = std::remove_const_t<decltype(order)>;
   ExpertOf<FlatOrder> const flat{{}, Flat<ExpertId const>::of(ids), experts, map.local.data(), bins};
   auto const slot_of = Flat<Index>::of(plan.slot_of);
-  counting_sort(exec, pairs, bins, limit, ExpertOf<Order>{order, flat.ids, experts, flat.local, bins},
-                PlacePair<Order>{order, plan.order.data(), slot_of}, plan.offsets, table, plan.loads.data(),
-                plan.kept.data());
+  auto const sort = [&](auto bin, auto put) {
+    counting_sort(exec, pairs, bins, limit, bin, put, plan.offsets, table, plan.loads.data(), plan.kept.data());
+  };
+  if (std::same_as<Order, FlatOrder> && map.local.empty() && flat.ids.is_contiguous() && slot_of.is_contiguous())
+    sort(ExpertAt{ids.data(), experts}, PlaceAt{plan.order.data(), plan.slot_of.data()});
+  else
+    sort(ExpertOf<Order>{order, flat.ids, experts, flat.local, bins},
+         PlacePair<Order>{order, plan.order.data(), slot_of});
   if constexpr (!std::same_as<Order, FlatOrder>)
     if (policy.order == SlotOrder::Token)
       counting_sort(exec, pairs, bins, limit, ExpertOfKept{flat, slot_of},
                     PlacePair<FlatOrder>{{}, plan.order.data(), slot_of}, plan.offsets, table);
-  Index const chunks = sort_chunks(exec, plan.order.size());
-  exec.for_each(chunks, ClearTail{plan.order.data(), plan.order.size(), plan.offsets.data() + bins, chunks});
+  clear_tail(exec, plan);
 }
 
-/// The same for what a router answers.
+/// The same for what a router answers. With its ranks and loads, which must be of these ids, one pass over the ids does
+/// where pairs are kept in flat order and all experts live here; the plan has the same bits.
 template <execution Exec, drop_policy Drop, class Real>
 void plan_into(Exec const& exec, PlanPolicy<Drop> policy, Index experts,
                RoutingView<Real, typename Exec::memory> routing, PlanTarget<typename Exec::memory> plan,
                WorkspaceView<typename Exec::memory> workspace, ExpertMap<typename Exec::memory> map = {}) {
+  using Memory = typename Exec::memory;
+  using Order = decltype(policy.drop.order(exec, MatrixView<ExpertId const, Memory>{}, MatrixView<Real const, Memory>{}, workspace));
+  if constexpr (std::same_as<Order, detail::FlatOrder> && std::same_as<Memory, HostMemory>)
+    if (routing.has_ranks() && map.local.empty()) {
+      auto const& ids = routing.expert_ids;
+      detail::require_ranks_shape(routing, experts);
+      detail::require_plan_shape(plan, ids.rows(), ids.cols(), experts);
+      require_at_least("size of plan.order [T K]", ids.rows() * ids.cols(), plan.order.size());
+      Index const limit =
+          Drop::limited ? policy.capacity.slots({ids.rows(), ids.cols(), experts}) : Capacity::unlimited;
+      detail::place_ranked(exec, limit, ids, routing.ranks, routing.loads, plan);
+      return detail::clear_tail(exec, plan);
+    }
   plan_into(exec, policy, experts, routing.expert_ids, routing.weights, plan, workspace, map);
 }
 

@@ -95,6 +95,7 @@ template <class T> struct Flat {
   Index row_stride;
 
   template <class Memory> static Flat of(MatrixView<T, Memory> m) { return {m.data(), m.cols(), m.row_stride()}; }
+  bool is_contiguous() const { return row_stride == cols; }
   MOEBAL_FN T& operator[](Index i) const {
     return row_stride == cols ? data[i] : data[i / cols * row_stride + i % cols];
   }

@@ -23,6 +23,7 @@ template <class Key> struct MovePair {
     new_keys[position] = keys[i];
     new_values[position] = values[i];
   }
+  MOEBAL_FN void nowhere(Index) const {} // every key has a digit
 };
 
 /// Scratch of a sort of n pairs; the caller fills keys and values.

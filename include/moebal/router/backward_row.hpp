@@ -66,7 +66,8 @@ template <int top_k, class Gate, class Logit, class Memory> struct BackwardRow {
     for (Index t = first; t <= last && together; ++t)
       together = (options.padding.empty() || options.padding[t] == 0) && (!weights || expert_ids(t, top_k - 1) >= 0);
     if (!together) {
-      for (Index t = first; t <= last; ++t) Tile::row(*this, memory, worker, t);
+      for (Index t = first; t <= last; ++t)
+        Tile::in_row_form([&](auto lanes) { (*this)(lanes, memory, worker, t); });
       return;
     }
     using Pack = typename Tile::pack;

@@ -5,6 +5,7 @@
 
 #include "../core/routing.hpp"
 #include "../select/selection.hpp"
+#include "count_ranks.hpp"
 #include "route_tile.hpp"
 #include "row_facts.hpp"
 #include "row_scratch.hpp"
@@ -39,10 +40,17 @@ template <class Selection, class Gate, class Needs, class Logit, class Memory> s
   Index copies;
   Index sequences;
   Index first_row = 0; // the token of the first row of logits
+  CountRanks<Memory> ranks{};
 
   MOEBAL_FN std::size_t scratch_bytes() const { return scratch.bytes(); }
 
   template <class Lanes> MOEBAL_FN void operator()(Lanes lanes, std::byte* memory, Index worker, Index t) const {
+    route(lanes, memory, worker, t);
+    ranks(lanes, worker, top_k, t);
+  }
+
+  /// The row without its ranks.
+  template <class Lanes> MOEBAL_FN void route(Lanes lanes, std::byte* memory, Index worker, Index t) const {
     Index const experts = logits.cols();
     ExpertId* const ids = out.expert_ids.row(t);
     real* const weights = out.weights.row(t);

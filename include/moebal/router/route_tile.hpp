@@ -22,6 +22,8 @@ public:
       route_rows(refused);
     else
       route_together(refused);
+    if (body_.ranks.counts != nullptr) // rows that were left came last: ranks wait for all ids, and go in order
+      for (Index r = 0; r < rows; ++r) body_.ranks(lanes_, worker_, top_k, first_ + r);
   }
 
 private:
@@ -48,7 +50,8 @@ private:
     return padded;
   }
   void route_rows(unsigned which) const {
-    for (; which != 0; which &= which - 1) Tile::row(body_, memory_, worker_, first_ + __builtin_ctz(which));
+    for (; which != 0; which &= which - 1)
+      Tile::in_row_form([&](auto lanes) { body_.route(lanes, memory_, worker_, first_ + __builtin_ctz(which)); });
   }
 
   void route_together(unsigned missed) {
@@ -182,7 +185,8 @@ private:
       });
       return;
     }
-    TileFacts<Tile, Gate, Logits> facts(body_.gate, logits_, experts_, live, ids, top_k, kept);
+    TileFacts<Tile, Gate, Logits> facts(body_.gate, logits_, experts_, live, ids, top_k, kept,
+                                        body_.ranks.counts != nullptr && sequences == 1);
     if constexpr (std::same_as<Rows, typename TileFacts<Tile, Gate, Logits>::Row>)
       if (is_kept) facts.reuse(opened);
     Body::needs::add_tile(lanes_, facts, each_row, body_.sums_of(worker_, sequence));

@@ -19,11 +19,13 @@ public:
   static constexpr bool has_shares = requires { requires Balance::opens_tiles; };
 
   TileFacts(Gate const& gate, Logits logits, Index experts, unsigned live, std::int32_t const (*ids)[Tile::rows],
-            Index top_k, float* kept)
+            Index top_k, float* kept, bool counted)
       : balance_(gate.balance()), logits_(logits), experts_(experts), live_(live), ids_(ids), top_k_(top_k),
-        kept_(kept) {}
+        kept_(kept), counted_(counted) {}
 
   Index experts() const { return experts_; }
+  /// Whether all choices are counted already.
+  bool counted() const { return counted_; }
   Index live_rows() const { return __builtin_popcount(live_); }
   /// counts[id] += 1 for the choices [0, last) of every live row.
   void count_choices(Index last, std::int64_t* counts) const {
@@ -99,6 +101,7 @@ private:
   std::int32_t const (*ids_)[Tile::rows];
   Index top_k_;
   float* kept_; // [rows, E]
+  bool counted_;
   Row row_{};
   bool opened_ = false;
 };

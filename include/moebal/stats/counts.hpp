@@ -28,6 +28,8 @@ template <Choices choices, CountSource source> struct CountsOf {
   template <class Lanes, class Facts>
     requires(source == CountSource::Routed)
   static void add_tile(Lanes, Facts const& facts, std::int64_t* counts) {
+    if constexpr (choices == Choices::All && requires { facts.counted(); })
+      if (facts.counted()) return; // for ranks: the router writes these counts in the end
     facts.count_choices(choices == Choices::All ? facts.top_k() : 1, counts);
   }
 };
