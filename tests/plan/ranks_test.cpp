@@ -122,6 +122,7 @@ template <class Exec> void check_shapes(Exec const& exec) {
   check_all<3>(exec, 3);
   check_all<2>(exec, 8);
   check_all<4>(exec, 16);
+  check_all<5>(exec, 11);
   check_all<8>(exec, 60);
   check_all<8>(exec, 160);
   check_all<1>(exec, 160);

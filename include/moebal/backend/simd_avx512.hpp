@@ -95,6 +95,9 @@ struct Avx512 {
   static F select(Mask m, F yes, F no) { return _mm512_mask_mov_ps(no, m, yes); }
   static I select(Mask m, I yes, I no) { return _mm512_mask_mov_epi32(no, m, yes); }
 
+  /// The elements of a, one after the other, in the lanes of m; 0 elsewhere.
+  static I expand(Mask m, I a) { return _mm512_maskz_expand_epi32(m, a); }
+
   static I as_int(F a) { return _mm512_castps_si512(a); }
   static F as_float(I a) { return _mm512_castsi512_ps(a); }
   /// Words of 64 bits with these halves: lanes 0 1 4 5 8 9 ... and lanes 2 3 6 7 10 11 ...

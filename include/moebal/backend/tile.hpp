@@ -169,6 +169,28 @@ template <class M> struct Tile {
     for (Index first = 0; first < experts; first += 8) M::count_eight(ids, n, live, first, experts - first, counts + first);
   }
 
+  /// rank(k, row) = counts[id] of the row's k-th id, before the row is counted there: K distinct ids below experts <= 16.
+  template <int K>
+    requires requires(typename M::I a) { M::expand(M::all(), a); }
+  static void rank_few(std::int32_t const (*ids)[W], Index experts, std::int32_t* counts, std::int32_t* ranks_out,
+                       Index stride) {
+    alignas(64) std::int32_t ranks[K][W];
+    typename M::I rank[K];
+    for (int k = 0; k < K; ++k) rank[k] = M::set(0);
+    for (int e = 0; e < int(experts); ++e) {
+      typename M::Mask chose[K], any = 0;
+      for (int k = 0; k < K; ++k) {
+        chose[k] = M::equal(M::load(ids[k]), M::set(e));
+        any = typename M::Mask(any | chose[k]);
+      }
+      auto const places = M::expand(any, M::add(M::numbers(), M::set(counts[e])));
+      for (int k = 0; k < K; ++k) rank[k] = M::select(chose[k], places, rank[k]);
+      counts[e] += __builtin_popcount(M::bits(any));
+    }
+    for (int k = 0; k < K; ++k) M::store(ranks[k], rank[k]);
+    store_rows<K>(ranks, ranks_out, stride);
+  }
+
   /// Bit r of the result: element r of the mask.
   static unsigned bits(Mask<W> m) { return M::bits(M::greater(M::set(0), M::I::from(m.v))); }
   /// The numbers of row r, in every lane: Rows is an aggregate of packs, or empty.

@@ -23,10 +23,11 @@ template <class Memory> struct CountRanks {
   std::int32_t* counts = nullptr;         // [workers, E]
   Index experts = 0;
 
+  MOEBAL_FN std::int32_t* of(Index worker) const { return counts + worker * experts; } // [E]
   /// To be called for the worker's rows in order, when the ids of row t are written.
   template <class Lanes> MOEBAL_FN void operator()(Lanes lanes, Index worker, Index top_k, Index t) const {
     if (counts == nullptr) return;
-    std::int32_t* const own = counts + worker * experts;
+    std::int32_t* const own = of(worker);
     ExpertId const* const row = ids.row(t);
     std::int32_t* const out = ranks.row(t);
     lanes.each_one(top_k, [=](Index k) { out[k] = row[k] < 0 ? -1 : own[row[k]]++; }); // distinct ids: none waits
@@ -39,7 +40,7 @@ template <class Real, class Memory> struct AddEarlier {
   CountRanks<Memory> counted; // counts [workers, E]: by now the pairs of earlier workers
   template <class Lanes> MOEBAL_FN void operator()(Lanes lanes, std::byte*, Index worker, Index t) const {
     if (worker == 0) return;
-    std::int32_t const* const earlier = counted.counts + worker * counted.experts;
+    std::int32_t const* const earlier = counted.of(worker);
     ExpertId const* const row = counted.ids.row(t);
     std::int32_t* const out = counted.ranks.row(t);
     lanes.each_one(counted.ids.cols(), [=](Index k) {

@@ -18,12 +18,12 @@ public:
         logits_{body.logits.row(first - body.first_row), body.logits.row_stride()} {}
 
   void route() {
-    if (unsigned const refused = by_rows(); refused == every_row)
+    if (unsigned const refused = by_rows(); refused == every_row) {
       route_rows(refused);
-    else
+      rank_rows();
+    } else {
       route_together(refused);
-    if (body_.ranks.counts != nullptr) // rows that were left came last: ranks wait for all ids, and go in order
-      for (Index r = 0; r < rows; ++r) body_.ranks(lanes_, worker_, top_k, first_ + r);
+    }
   }
 
 private:
@@ -52,6 +52,20 @@ private:
   void route_rows(unsigned which) const {
     for (; which != 0; which &= which - 1)
       Tile::in_row_form([&](auto lanes) { body_.route(lanes, memory_, worker_, first_ + __builtin_ctz(which)); });
+  }
+
+  // Ranks go in the order of rows. Rows that are left to the row form come last, so ranks wait for all ids.
+  void rank_rows() const {
+    if (body_.ranks.counts == nullptr) return;
+    for (Index r = 0; r < rows; ++r) body_.ranks(lanes_, worker_, top_k, first_ + r);
+  }
+  void rank_together(unsigned missed, [[maybe_unused]] std::int32_t const (*ids)[Tile::rows]) const {
+    auto const& ranks = body_.ranks;
+    if constexpr (top_k <= 16 && requires { Tile::template rank_few<int(top_k)>(ids, 0, nullptr, nullptr, 0); })
+      if (ranks.counts != nullptr && missed == 0 && experts_ <= 16) // the counters would wait for one another
+        return Tile::template rank_few<int(top_k)>(ids, experts_, ranks.of(worker_), ranks.ranks.row(first_),
+                                                   ranks.ranks.row_stride());
+    rank_rows();
   }
 
   void route_together(unsigned missed) {
@@ -85,6 +99,7 @@ private:
     Tile::template store_rows<int(top_k)>(ids, body_.out.expert_ids.row(first_), body_.out.expert_ids.row_stride());
     Tile::template store_rows<int(top_k)>(weights, body_.out.weights.row(first_), body_.out.weights.row_stride());
     route_rows(missed);
+    rank_together(missed, ids);
     if (unsigned const live = every_row & ~missed; body_.partial != nullptr && live != 0)
       collect(live, ids, kept, opened, keeps);
   }
