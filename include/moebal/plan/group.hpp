@@ -52,8 +52,8 @@ struct ExpertAt {
   ExpertId const* ids;
   Index experts;
   MOEBAL_FN Index operator()(Index pair) const {
-    Index const id = ids[pair];
-    return id < experts ? id : Index(-1);
+    std::uint32_t const id = std::uint32_t(ids[pair]); // one comparison: no_expert is past the last
+    return id < std::uint32_t(experts) ? Index(id) : Index(-1);
   }
 };
 struct PlaceAt {
