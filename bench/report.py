@@ -78,9 +78,11 @@ def markdown(run):
                                         *against("route_stats", s, "scan", "torch"),
                                         run.times_floor("route_stats", s, 4096, "route"))))
     lines += table("Plan, way back and the whole step",
-                   ["shape", "plan", "x counting sort", "x libtorch", "route + plan", "x `scan`", "x libtorch", "backward",
-                    "x libtorch", "step", "x by hand", "x libtorch"],
-                   per_shape(lambda s: (*against("plan", s, "counting_sort", "torch"), *against("route_plan", s, "scan", "torch"),
+                   ["shape", "plan", "x counting sort", "x libtorch", "from ids: x counting sort", "route with ranks: times without",
+                    "route + plan", "x `scan`", "x libtorch", "backward", "x libtorch", "step", "x by hand", "x libtorch"],
+                   per_shape(lambda s: (*against("plan", s, "counting_sort", "torch"), x("plan_ids", s, 4096, "counting_sort"),
+                                        run.times_floor("route_ranks", s, 4096, "route"),
+                                        *against("route_plan", s, "scan", "torch"),
                                         *against("backward", s, "torch"), *against("pipeline", s, "handwritten", "torch"))))
     floors = [("route", "read_floor", "a read"), ("route", "exp_floor", "all scores"), ("backward", "copy_floor", "backward: a copy")]
     big = [t for t in sizes if t >= 4096]

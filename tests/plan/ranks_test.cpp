@@ -148,6 +148,37 @@ BOOST_AUTO_TEST_CASE(a_selection_over_the_batch) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(sequences_have_counts_of_their_own) {
+  EigenExec const exec;
+  Index const T = 300, E = 60;
+  using Needs = stats::List<stats::Counts>;
+  auto const z = logits(T, E);
+  std::vector<Index> const segments{0, 7, 130, T};
+  Router const router{TopK<4>{}, Softmax{}};
+  Workspace workspace(router.workspace_bytes<Needs>(exec, T, E, 3));
+  Routing<float> plain(T, 4), ranked(T, 4, E);
+  Load<Needs> load(3, E), load_beside_ranks(3, E);
+  for (auto const& [out, sums] : {std::pair{plain.view(), load.view()}, {ranked.view(), load_beside_ranks.view()}})
+    router.route_into<Needs>(exec, MatrixView<float const>(z.data(), T, E), RowOptions<>{.segments = segments}, out, sums,
+                             WorkspaceView<>(workspace));
+  BOOST_TEST((load == load_beside_ranks));
+  check_ranks(ranked.view(), E);
+}
+
+BOOST_AUTO_TEST_CASE(out_of_tokens) {
+  Eigen::ThreadPool pool(3);
+  Index const T = 1000, E = 24, D = 16;
+  auto const x = logits(T, D), w = logits(E, D);
+  Router const router{TopK<4>{}, Softmax{}};
+  for (EigenExec const exec : {EigenExec{}, EigenExec{&pool}}) {
+    Routing<float> routing(T, 4, E);
+    Workspace workspace(router.tokens_workspace_bytes(exec, T, E));
+    router.route_tokens_into(exec, MatrixView<float const>(x.data(), T, D), MatrixView<float const>(w.data(), E, D),
+                             RowOptions<>{}, routing.view(), LoadView<stats::None>{}, WorkspaceView<>(workspace));
+    check_ranks(routing.view(), E);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(what_no_router_wrote_stays_inside_the_buffers) {
   std::vector<ExpertId> ids{0, 1, 7, -5, 2, 1};
   std::vector<std::int32_t> ranks{0, 9, 0, 0, -3, 0};

@@ -16,7 +16,7 @@ namespace moebal {
 template <class Real = float, class Memory = HostMemory> struct RoutingView {
   MatrixView<ExpertId, Memory> expert_ids; // [T, K] distinct ids in [0, E), then no_expert
   MatrixView<Real, Memory> weights;        // [T, K] combine weights
-  // For a plan (plan/group.hpp), both or none. Empty: not wanted.
+  // What makes a plan one pass (plan/group.hpp), both or none. Empty: not wanted.
   MatrixView<std::int32_t, Memory> ranks{}; // [T, K] pairs of lower flat index t K + k with the same expert; -1 for no_expert
   VectorView<Index, Memory> loads{};        // [E] pairs that chose each expert
 

@@ -168,7 +168,11 @@ void plan_into(Exec const& exec, PlanPolicy<Drop> policy, Index experts, Ids&& e
 }
 
 /// The same for what a router answers. With its ranks and loads, which must be of these ids, one pass over the ids does
-/// where pairs are kept in flat order and all experts live here; the plan has the same bits.
+/// where pairs are kept in flat order (DropNone, DropByPosition<ChoiceOrder::Equal>) and all experts live here; the plan
+/// has the same bits:
+///   Routing<> routing(T, K, E);  Plan plan(T, K, E, T * K);
+///   router.route_into(exec, logits, options, routing.view(), load, workspace);
+///   plan_into(exec, policy, E, routing.view(), plan.target(), workspace);
 template <execution Exec, drop_policy Drop, class Real>
 void plan_into(Exec const& exec, PlanPolicy<Drop> policy, Index experts,
                RoutingView<Real, typename Exec::memory> routing, PlanTarget<typename Exec::memory> plan,
