@@ -4,9 +4,50 @@
 // Slots of (token, choice) pairs from their ranks, on a CPU.
 
 #include "../core/ids.hpp"
+#include "machine.hpp"
 
-#if defined(__AVX512F__) && defined(__AVX512VL__)
+#if defined(MOEBAL_AVX512)
 #include <immintrin.h>
+
+#pragma GCC push_options
+#if MOEBAL_AVX512 == 2
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,bmi,bmi2,popcnt")
+#endif
+
+namespace moebal::detail {
+
+/// PairSlots::place for eight pairs at a time; returns how many pairs it did. The slots are computed once in a vector, to be
+/// stored as they are, and once more as numbers: to read them back from the vector takes longer.
+inline Index place_eights(Index const* first, Index experts, Index most, Index* order, Index pair, Index n,
+                          ExpertId const* ids, std::int32_t const* ranks, Index* slots) {
+  __m256i const bound = _mm256_set1_epi32(int(experts));
+  __m512i const end = _mm512_set1_epi64(first[experts]), limit = _mm512_set1_epi64(most);
+  __m512i const none = _mm512_set1_epi64(no_slot);
+  Index i = 0;
+  for (; i + 8 <= n; i += 8) {
+    __m256i const id = _mm256_min_epu32(_mm256_loadu_si256(reinterpret_cast<__m256i const*>(ids + i)), bound);
+    __m512i const rank =
+        _mm512_maskz_cvtepu32_epi64(0xff, _mm256_loadu_si256(reinterpret_cast<__m256i const*>(ranks + i)));
+    __m512i const slot = _mm512_add_epi64(_mm512_mask_i32gather_epi64(none, 0xff, id, first, 8), rank);
+    unsigned placed = _mm512_mask_cmplt_epi64_mask(_mm512_cmplt_epi64_mask(rank, limit), slot, end);
+    asm("" : "+r"(placed)); // as in Avx512::bits
+    _mm512_storeu_si512(slots + i, _mm512_mask_mov_epi64(none, __mmask8(placed), slot));
+    if (placed == 0xff) {
+#pragma GCC unroll 8
+      for (Index at = i; at < i + 8; ++at) order[first[ids[at]] + ranks[at]] = pair + at;
+    } else {
+      for (; placed != 0; placed &= placed - 1) {
+        Index const at = i + __builtin_ctz(placed);
+        order[first[ids[at]] + ranks[at]] = pair + at;
+      }
+    }
+  }
+  return i;
+}
+
+} // namespace moebal::detail
+
+#pragma GCC pop_options
 #endif
 
 namespace moebal::detail {
@@ -21,7 +62,10 @@ struct PairSlots {
 
   /// slots[i] and order of the pairs [pair, pair + n), whose ids, ranks and slots lie side by side.
   void place(Index pair, Index n, ExpertId const* ids, std::int32_t const* ranks, Index* slots) const {
-    Index const done = place_eights(pair, n, ids, ranks, slots);
+    Index done = 0;
+#if defined(MOEBAL_AVX512)
+    if (best_machine() == Machine::avx512) done = place_eights(first, experts, most, order, pair, n, ids, ranks, slots);
+#endif
     place_singly(pair + done, n - done, ids + done, ranks + done, slots + done);
   }
 
@@ -41,40 +85,6 @@ struct PairSlots {
       *(placed ? out + slot : &spare) = pair + i;
     }
   }
-
-private:
-  // Eight pairs at a time, with the same result; returns how many pairs it did. The slots are computed once in a vector, to be
-  // stored as they are, and once more as numbers: to read them back from the vector takes longer.
-#if defined(__AVX512F__) && defined(__AVX512VL__)
-  Index place_eights(Index pair, Index n, ExpertId const* ids, std::int32_t const* ranks, Index* slots) const {
-    Index const* const from = first;
-    Index* const out = order;
-    __m256i const bound = _mm256_set1_epi32(int(experts));
-    __m512i const end = _mm512_set1_epi64(first[experts]), limit = _mm512_set1_epi64(most);
-    __m512i const none = _mm512_set1_epi64(no_slot);
-    Index i = 0;
-    for (; i + 8 <= n; i += 8) {
-      __m256i const id =
-          _mm256_min_epu32(_mm256_loadu_si256(reinterpret_cast<__m256i const*>(ids + i)), bound);
-      __m512i const rank = _mm512_maskz_cvtepu32_epi64(
-          0xff, _mm256_loadu_si256(reinterpret_cast<__m256i const*>(ranks + i)));
-      __m512i const slot = _mm512_add_epi64(_mm512_mask_i32gather_epi64(none, 0xff, id, from, 8), rank);
-      unsigned placed = _mm512_mask_cmplt_epi64_mask(_mm512_cmplt_epi64_mask(rank, limit), slot, end);
-      asm("" : "+r"(placed)); // as in Avx512::bits
-      _mm512_storeu_si512(slots + i, _mm512_mask_mov_epi64(none, __mmask8(placed), slot));
-      auto const put = [=](Index at) { out[from[ids[at]] + ranks[at]] = pair + at; };
-      if (placed == 0xff) {
-#pragma GCC unroll 8
-        for (Index k = 0; k < 8; ++k) put(i + k);
-      } else {
-        for (; placed != 0; placed &= placed - 1) put(i + __builtin_ctz(placed));
-      }
-    }
-    return i;
-  }
-#else
-  Index place_eights(Index, Index, ExpertId const*, std::int32_t const*, Index*) const { return 0; }
-#endif
 };
 
 } // namespace moebal::detail
