@@ -11,6 +11,7 @@
 // reported and left to the row form (select/rounds.hpp), which is also the oracle: both give the same ids for all keys.
 // M is a machine, as backend/simd_avx512.hpp. Costs and dead ends: docs/performance.md.
 
+#include "tile_few.hpp"
 #include "tile_groups.hpp"
 #include "tile_lanes.hpp"
 #include "tile_rows.hpp"
@@ -35,6 +36,8 @@ template <class M> struct Tile {
   template <class Logit> using logits = TileLogits<Logit>;
   using memory = TileMemory;
   template <class Logit> using fetching_memory = FetchingTileMemory<Logit>;
+  using Few = TileFew<M>;
+  using Columns = TileColumns<M>;
 
   /// ids[k][row] = the id of the row's (k + 1)-th best key, for the rows whose bit in the result is 0.
   ///   ids [K][rows], out
@@ -44,7 +47,7 @@ template <class M> struct Tile {
 #endif
   static unsigned top_k(Keys const& keys, Index experts, std::int32_t (*ids)[W]) {
     static_assert(K <= most_k);
-    if (experts <= 16) return of_few<K>(keys, experts, ids);
+    if (experts <= Few::most) return Few::template top_k<K>(keys, experts, ids);
     F columns[16];
     unsigned missed = fold(keys.data, keys.stride, experts, columns);
     network::best_first<M, K>(columns);
@@ -125,72 +128,12 @@ template <class M> struct Tile {
     M::run([&] { f(lanes{}); });
   }
 
-  static pack load(float const* p) { return to_pack(M::load(p)); }
+  static pack load(float const* p) { return Columns::to_pack(M::load(p)); }
   static void store(float* p, pack x) { M::store(p, F::from(x.v)); }
   /// One element of each row.
   static pack gather(float const* rows_of, Index stride, std::int32_t const (&column)[W]) {
-    return to_pack(M::gather(rows_of, M::add(row_offsets(stride), M::load(column)), M::all()));
+    return Columns::to_pack(M::gather(rows_of, M::add(row_offsets(stride), M::load(column)), M::all()));
   }
-  /// values[k][row] to K columns of `rows_out`, whose rows are `stride` apart.
-  template <int K> static void store_rows(std::int32_t const (*values)[W], std::int32_t* rows_out, Index stride) {
-    columns_to_rows<K>([values](int k) { return M::as_float(M::load(values[k])); }, reinterpret_cast<float*>(rows_out),
-                       stride);
-  }
-  template <int K> static void store_rows(pack const* values, float* rows_out, Index stride) {
-    columns_to_rows<K>([values](int k) { return F::from(values[k].v); }, rows_out, stride);
-  }
-  /// columns[e][row] = the row's logit of expert e, of at most 16.
-  template <class Logit> static void columns(logits<Logit> x, Index experts, pack (&columns_out)[16]) {
-    F of[16];
-    if constexpr (std::is_same_v<Logit, float>)
-      if (experts <= 8) {
-        M::few_columns(x.data, x.stride, experts, of);
-        for (Index e = 0; e < experts; ++e) columns_out[e] = to_pack(of[e]);
-        return;
-      }
-    rows_to_columns(experts, of, [&](int r, int from, Index n) {
-      if (n >= W) return F::from(x(TileAt<PackAt<W>>{r, {from}}).v);
-      return F::from(x(TileAt<PackTail<W>>{r, {from, int(n > 0 ? n : 0)}}).v);
-    });
-    for (Index e = 0; e < experts; ++e) columns_out[e] = to_pack(of[e]);
-  }
-  /// The sum of the elements that belong to live rows.
-  static std::int64_t sum_of(unsigned live, Twin<std::int64_t, W> values) {
-    if (live != every_row) {
-      for (int r = 0; r < W / 2; ++r) {
-        if ((live >> r & 1) == 0) values.low.v[r] = 0;
-        if ((live >> (r + W / 2) & 1) == 0) values.high.v[r] = 0;
-      }
-    }
-    return detail::halve(values.low + values.high, [](auto a, auto b) { return a + b; });
-  }
-  /// counts[id] += 1 for n ids of each row in `live`, which are distinct and below experts <= 16.
-  static void count_few(std::int32_t const (*ids)[W], Index n, unsigned live, Index experts, std::int64_t* counts) {
-    for (Index first = 0; first < experts; first += 8) M::count_eight(ids, n, live, first, experts - first, counts + first);
-  }
-
-  /// rank(k, row) = counts[id] of the row's k-th id, before the row is counted there: K distinct ids below experts <= 16.
-  template <int K>
-    requires requires(typename M::I a) { M::expand(M::all(), a); }
-  static void rank_few(std::int32_t const (*ids)[W], Index experts, std::int32_t* counts, std::int32_t* ranks_out,
-                       Index stride) {
-    alignas(64) std::int32_t ranks[K][W];
-    typename M::I rank[K];
-    for (int k = 0; k < K; ++k) rank[k] = M::set(0);
-    for (int e = 0; e < int(experts); ++e) {
-      typename M::Mask chose[K], any = 0;
-      for (int k = 0; k < K; ++k) {
-        chose[k] = M::equal(M::load(ids[k]), M::set(e));
-        any = typename M::Mask(any | chose[k]);
-      }
-      auto const places = M::expand(any, M::add(M::numbers(), M::set(counts[e])));
-      for (int k = 0; k < K; ++k) rank[k] = M::select(chose[k], places, rank[k]);
-      counts[e] += __builtin_popcount(M::bits(any));
-    }
-    for (int k = 0; k < K; ++k) M::store(ranks[k], rank[k]);
-    store_rows<K>(ranks, ranks_out, stride);
-  }
-
   /// Bit r of the result: element r of the mask.
   static unsigned bits(Mask<W> m) { return M::bits(M::greater(M::set(0), M::I::from(m.v))); }
   /// The numbers of row r, in every lane: Rows is an aggregate of packs, or empty.
@@ -228,56 +171,8 @@ private:
   /// Bytes before the number of row r in field f of an aggregate of packs.
   static constexpr std::size_t at(std::size_t field, int r) { return (field * W + std::size_t(r)) * sizeof(float); }
 
-  template <int K, class Column> static void columns_to_rows(Column column, float* rows_out, Index stride) {
-    if (K == 1 && stride == 1) return M::store(rows_out, column(0));
-    if (K == 2 && stride == 2) return M::store_pairs(column(0), column(K - 1), rows_out);
-    for (int k = 0; k < K; k += 4) {
-      F columns[4];
-      for (int i = 0; i < 4; ++i) columns[i] = column(k + i < K ? k + i : K - 1);
-      M::store_columns(columns, K - k < 4 ? K - k : 4, rows_out + k, stride);
-    }
-  }
-  static pack to_pack(F x) { return x.template to<pack>(); }
   static I row_offsets(Index stride) { return M::multiply(M::numbers(), M::set(int(stride))); }
 
-  /// load(r, from, n): the first n elements of row r from `from` on. n may be 0 or less.
-  template <class Load> static void rows_to_columns(Index experts, F (&columns)[16], Load load) {
-    for (int part = 0; part < 16; part += W) {
-      F block[W];
-      for (int r = 0; r < W; ++r) block[r] = load(r, part, experts - part);
-      M::transpose(block);
-      for (int c = 0; c < W; ++c) columns[part + c] = block[c];
-    }
-  }
-  /// At most 16 experts: every one is a candidate. Columns past the last expert are -inf, and lose to every lower id.
-  template <int K> static unsigned of_few(TileKeys const& keys, Index experts, std::int32_t (*ids)[W]) {
-    if (experts <= 8) {
-      F columns[8];
-      M::few_columns(keys.data, keys.stride, experts, columns);
-      return best_of_columns<K>(columns, experts, ids, keys.taken);
-    }
-    F columns[16];
-    rows_to_columns(experts, columns, [&](int r, int from, Index n) {
-      return M::load_head(keys.data + r * keys.stride + from, n, M::set(-__builtin_inff()));
-    });
-    return best_of_columns<K>(columns, experts, ids, keys.taken);
-  }
-  template <int K, int n>
-  static unsigned best_of_columns(F const (&columns)[n], Index experts, std::int32_t (*ids)[W], TakenKeys* taken) {
-    if constexpr (K <= 2) {
-      Words::template best_two<K>(columns, ids, taken != nullptr ? reinterpret_cast<float(*)[W]>(taken->keys) : nullptr);
-      if (taken != nullptr) taken->known = true;
-    } else {
-      typename Words::Pair words[16];
-      for (int e = 0; e < 16; ++e)
-        words[e] = e < experts ? Words::of(M::all(), columns[e], M::set(e))
-                               : typename Words::Pair{M::zero_words(), M::zero_words()};
-      Words::template best_ids<K>(words, ids);
-    }
-    unsigned missed = 0;
-    for (int e = 0; e < n; e += 2) missed |= M::bits(M::unordered(columns[e], columns[e + 1]));
-    return missed;
-  }
   /// Maxima of the 16 columns of each row, element r of columns[c]; NaN is passed over. Returns the rows with a NaN.
   static unsigned fold(float const* keys, Index stride, Index experts, F (&columns)[16]) {
     F const none = M::set(-__builtin_inff());

@@ -61,9 +61,9 @@ private:
   }
   void rank_together(unsigned missed, [[maybe_unused]] std::int32_t const (*ids)[Tile::rows]) const {
     auto const& ranks = body_.ranks;
-    if constexpr (top_k <= 16 && requires { Tile::template rank_few<int(top_k)>(ids, 0, nullptr, nullptr, 0); })
+    if constexpr (top_k <= 16 && requires { Tile::Few::template rank<int(top_k)>(ids, 0, nullptr, nullptr, 0); })
       if (ranks.counts != nullptr && missed == 0 && experts_ <= 16) // the counters would wait for one another
-        return Tile::template rank_few<int(top_k)>(ids, experts_, ranks.of(worker_), ranks.ranks.row(first_),
+        return Tile::Few::template rank<int(top_k)>(ids, experts_, ranks.of(worker_), ranks.ranks.row(first_),
                                                    ranks.ranks.row_stride());
     rank_rows();
   }
@@ -96,8 +96,8 @@ private:
     for (Index k = 1; k < top_k; ++k) nothing = nothing + weights[k] * 0.0f;
     missed |= Tile::bits(math::is_nan(nothing));
 
-    Tile::template store_rows<int(top_k)>(ids, body_.out.expert_ids.row(first_), body_.out.expert_ids.row_stride());
-    Tile::template store_rows<int(top_k)>(weights, body_.out.weights.row(first_), body_.out.weights.row_stride());
+    Tile::Columns::template store_rows<int(top_k)>(ids, body_.out.expert_ids.row(first_), body_.out.expert_ids.row_stride());
+    Tile::Columns::template store_rows<int(top_k)>(weights, body_.out.weights.row(first_), body_.out.weights.row_stride());
     route_rows(missed);
     rank_together(missed, ids);
     if (unsigned const live = every_row & ~missed; body_.partial != nullptr && live != 0)

@@ -29,8 +29,8 @@ public:
   Index live_rows() const { return __builtin_popcount(live_); }
   /// counts[id] += 1 for the choices [0, last) of every live row.
   void count_choices(Index last, std::int64_t* counts) const {
-    if (experts_ <= 16) { // the counters would wait for one another
-      Tile::count_few(ids_, last, live_, experts_, counts);
+    if (experts_ <= Tile::Few::most) { // the counters would wait for one another
+      Tile::Few::count(ids_, last, live_, experts_, counts);
     } else if (live_ == Tile::every_row) {
       for (Index k = 0; k < last; ++k)
         for (int r = 0; r < Tile::rows; ++r) ++counts[ids_[k][r]];
@@ -49,7 +49,7 @@ public:
   /// sums[e] += the sum of to_fixed(the normalised score, one) over the live rows.
   void add_shares(typename Tile::lanes lanes, double one, std::int64_t* sums) {
     if (!opened_ && experts_ == 8) return add_columns(std::integral_constant<Index, 8>{}, one, sums);
-    if (!opened_ && experts_ <= 16) return add_columns(experts_, one, sums);
+    if (!opened_ && experts_ <= Tile::Few::most) return add_columns(experts_, one, sums);
     if (!opened_)
       reuse(balance_.template open<Pack>(typename Tile::open_lanes{}, logits_, experts_,
                                          typename Tile::memory{kept_, experts_}));
@@ -85,13 +85,13 @@ private:
   [[gnu::flatten]]
 #endif
   void add_columns(Experts experts, double one, std::int64_t* sums) const {
-    Pack z[16], kept[16];
-    Tile::columns(logits_, experts, z);
+    Pack z[Tile::Few::most], kept[Tile::Few::most];
+    Tile::Few::columns(logits_, experts, z);
     auto const row = balance_.template open<Pack>(
         typename Tile::row_lanes{}, [&z](Index e) { return z[e]; }, experts,
         [&kept](Index e, Pack u) { kept[e] = u; });
     for (Index e = 0; e < experts; ++e)
-      sums[e] += Tile::sum_of(live_, math::to_fixed(balance_.share(row, kept[e]), one));
+      sums[e] += Tile::Few::sum_of(live_, math::to_fixed(balance_.share(row, kept[e]), one));
   }
 
   Balance balance_;
