@@ -4,6 +4,7 @@
 #include "core/execution.hpp"
 #include "core/routing.hpp"
 #include "router/backward_row.hpp"
+#include "router/check_shapes.hpp"
 #include "router/count_ranks.hpp"
 #include "router/route_row.hpp"
 #include "router/route_tokens.hpp"
@@ -142,25 +143,7 @@ public:
     static_assert(std::same_as<Real, compute_t<Logit>>,
                   "moebal: gradients of double logits are double, gradients of all other logits are float");
     Index const sequences = check(x, options);
-    require_equal("d_logits [T, E], rows", x.rows(), d_logits.rows());
-    require_equal("d_logits [T, E], columns", x.cols(), d_logits.cols());
-    if (gradient.d_weights.cols() > 0 || gradient.weight_slopes.cols() > 0) {
-      require_equal("expert_ids [T, K], rows", x.rows(), expert_ids.rows());
-      require_equal("expert_ids [T, K], columns", top_k, expert_ids.cols());
-    }
-    if (gradient.weight_slopes.cols() > 0) {
-      require_equal("weight_slopes [S, E], rows", sequences, gradient.weight_slopes.rows());
-      require_equal("weight_slopes [S, E], columns", x.cols(), gradient.weight_slopes.cols());
-    }
-    if (gradient.d_weights.cols() > 0) {
-      require_equal("d_weights [T, K], rows", x.rows(), gradient.d_weights.rows());
-      require_equal("d_weights [T, K], columns", top_k, gradient.d_weights.cols());
-    }
-    if (gradient.slopes.cols() > 0) {
-      require_equal("slopes [S, E], rows", sequences, gradient.slopes.rows());
-      require_equal("slopes [S, E], columns", x.cols(), gradient.slopes.cols());
-    }
-    if (gradient.z_slopes.size() > 0) require_equal("z_slopes [S]", sequences, gradient.z_slopes.size());
+    detail::check_gradient(gradient, d_logits, expert_ids, x.rows(), top_k, x.cols(), sequences);
     auto const rows = scratch<Real>(exec, x.cols());
     exec.for_rows(x.rows(), rows.bytes(), workspace,
                   detail::BackwardRow<int(top_k), gate::rows_of_t<Gate>, Logit, Memory>{gate::rows_of(gate_), rows, x, options, expert_ids,
@@ -247,10 +230,7 @@ private:
   void run(Exec const& exec, X x, RowOptions<Memory> const& options, RoutingView<Real, Memory> routing, LoadView<Needs, Memory> load,
            WorkspaceView<Memory> workspace, std::size_t row_bytes, BodyOf body_of) const {
     Index const sequences = check(x, options);
-    require_equal("expert_ids [T, K], rows", x.rows(), routing.expert_ids.rows());
-    require_equal("expert_ids [T, K], columns", top_k, routing.expert_ids.cols());
-    require_equal("weights [T, K], rows", x.rows(), routing.weights.rows());
-    require_equal("weights [T, K], columns", top_k, routing.weights.cols());
+    detail::check_routing(routing, x.rows(), top_k);
     bool const collect = load.data() != nullptr;
     if (collect || Needs::slots(1) > Needs::header) {
       require_equal("load, sequences", sequences, load.sequences());
@@ -300,26 +280,7 @@ private:
       selection_.check(x.rows(), x.cols());
     else
       selection_.check(x.cols());
-    if (!options.classes.empty()) require_equal("classes [T]", x.rows(), options.classes.size());
-    if (!options.bias.empty()) check_bias(x, options);
-    if (!options.padding.empty()) require_equal("padding [T]", x.rows(), options.padding.size());
-    if (!options.tags.empty()) require_equal("tags [T]", x.rows(), options.tags.size());
-    if (options.segments.empty()) return 1;
-    require_at_least("segments [S + 1], entries", 2, options.segments.size());
-    if constexpr (std::same_as<Memory, HostMemory>) {
-      require_equal("segments [S + 1], first entry", 0, options.segments[0]);
-      require_equal("segments [S + 1], last entry (T)", x.rows(), options.segments[options.segments.size() - 1]);
-      for (Index s = 1; s < options.segments.size(); ++s)
-        require_at_least("segments [S + 1], each entry after the one before it", options.segments[s - 1], options.segments[s]);
-    }
-    return options.segments.size() - 1;
-  }
-  template <class X, class Memory> static void check_bias(X const& x, RowOptions<Memory> const& options) {
-    Index const experts = x.cols(), rows = options.bias.size() / experts;
-    if (x.rows() > 0 && options.classes.empty()) return require_equal("bias [E]", experts, options.bias.size());
-    require_equal("bias [C, E], entries", (rows < 1 ? 1 : rows) * experts, options.bias.size());
-    if constexpr (std::same_as<Memory, HostMemory>)
-      for (Index const c : options.classes) require_within("classes [T], each entry (C - 1 is the upper bound)", 0, rows - 1, c);
+    return detail::check_options(options, x.rows(), x.cols());
   }
 
   Selection selection_{};
