@@ -32,6 +32,7 @@ template <class M> struct Tile {
   using dotted_open_lanes = DottedTileRows<M>;
   using pack = Pack<float, W>;
   using keys = TileKeys;
+  using taken_keys = TakenKeys;
   template <class ExactKey> using rough_keys = RoughTileKeys<ExactKey>;
   template <class Logit> using logits = TileLogits<Logit>;
   using memory = TileMemory;

@@ -74,7 +74,7 @@ private:
     if (biased) opened = open(gate::KeepNothing{});
     std::int32_t ids[top_k][rows];
     float taken[top_k][rows];
-    TakenKeys taken_keys{taken[0]};
+    typename Tile::taken_keys taken_keys{taken[0]};
     missed |= choose(biased, opened, ids, taken_keys);
     if (missed != 0)
       for (Index k = 0; k < top_k; ++k)
@@ -125,7 +125,8 @@ private:
 
   // The choices of the rows, from keys in place or in scratch memory. Returns the rows that are left.
   template <class Rows>
-  unsigned choose(bool biased, Rows const& opened, std::int32_t (*ids)[Tile::rows], TakenKeys& taken) const {
+  unsigned choose(bool biased, Rows const& opened, std::int32_t (*ids)[Tile::rows],
+                  typename Tile::taken_keys& taken) const {
     if constexpr (std::same_as<Logit, float>)
       if (!biased)
         return body_.selection.choose_tile(
