@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../core/ids.hpp"
+#include "../core/math.hpp"
 
 #include <utility>
 
