@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Every machine that was compiled in and that this processor has gives the bits of every other.
 
+#undef MOEBAL_ONE_MACHINE // which other tests may be compiled with
 #include <moebal/moebal.hpp>
 #include <moebal/recipes.hpp>
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // SIMD packs against plain lanes: every operation, at every length with and without a tail, to the bit.
 // Packs stand here outside of a machine's code, where only those of the compiler's flags may.
+#undef MOEBAL_ONE_MACHINE
 #define MOEBAL_ONE_MACHINE
 #include "support/test.hpp"
 

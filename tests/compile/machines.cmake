@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # cmake -D COMPILER=... -D OBJDUMP=... -D SOURCE=... -D INCLUDE=<dir> -D EIGEN=<dir> -D OBJECT=... -P machines.cmake
-# Compiles a source without -march at every level of optimisation, with warnings as errors, and reads the object code:
+# Compiles a source without -march at two levels of optimisation, with warnings as errors, and reads the object code:
 # wide registers are used inside the functions that are compiled for a machine (run) alone, and these call no other
 # function of the library than one another.
-foreach(level -O1 -O2 -O3)
+foreach(level -O2 -O3)
   execute_process(COMMAND ${COMPILER} -std=c++20 ${level} -DNDEBUG -Wall -Wextra -Wshadow -Werror -I ${INCLUDE} -isystem ${EIGEN} -c ${SOURCE}
     -o ${OBJECT} COMMAND_ERROR_IS_FATAL ANY)
   execute_process(COMMAND ${OBJDUMP} -dr --no-show-raw-insn ${OBJECT} OUTPUT_VARIABLE code COMMAND_ERROR_IS_FATAL ANY)
