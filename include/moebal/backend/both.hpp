@@ -48,9 +48,11 @@ template <class V> struct Ops<Both<V>> {
     return {O::select(mask.low, yes.low, no.low), O::select(mask.high, yes.high, no.high)};
   }
   static auto to_double(Both<V> x) { return Both{O::to_double(x.low), O::to_double(x.high)}; }
-  template <class D> static auto to_fixed(Both<D> x) { return Both{O::to_fixed(x.low), O::to_fixed(x.high)}; }
   template <class D> static auto shifted_fixed(Both<D> x) {
     return Both{O::shifted_fixed(x.low), O::shifted_fixed(x.high)};
+  }
+  template <class S> static auto unshifted(Both<S> sum, int n) {
+    return Both{O::unshifted(sum.low, n), O::unshifted(sum.high, n)};
   }
   static Both<V> fma(Both<V> a, Both<V> b, Both<V> c) {
     return {O::fma(a.low, b.low, c.low), O::fma(a.high, b.high, c.high)};

@@ -115,16 +115,19 @@ template <int W> struct Ops<Pack<float, W>> {
   static V from_bits(bits x) { return __builtin_bit_cast(typename V::native, x.v); }
   template <class T> static T select(Mask<W> mask, T yes, T no) { return T(mask.v ? yes.v : no.v); }
   static Twin<double, W> to_double(V x) { return moebal::detail::widen_twin<double>(x); }
-  static Twin<std::int64_t, W> shifted_fixed(Twin<double, W> x) { // as Ops<float>::shifted_fixed
+  static Twin<std::uint64_t, W> shifted_fixed(Twin<double, W> x) { // as Ops<float>::shifted_fixed
     auto const shift = [](auto part) {
-      using Int = Pack<std::int64_t, W / 2>;
-      return Int(__builtin_bit_cast(typename Int::native, part.v + 0x1.8p52));
+      using Word = Pack<std::uint64_t, W / 2>;
+      return Word(__builtin_bit_cast(typename Word::native, part.v + 0x1.8p52));
     };
     return {shift(x.low), shift(x.high)};
   }
-  static Twin<std::int64_t, W> to_fixed(Twin<double, W> x) {
-    auto const shifted = shifted_fixed(x);
-    return {{shifted.low.v - fixed_shift}, {shifted.high.v - fixed_shift}};
+  static Twin<std::int64_t, W> unshifted(Twin<std::uint64_t, W> sum, int n) {
+    auto const back = [shift = std::uint64_t(n) * fixed_shift](auto part) {
+      using Int = Pack<std::int64_t, W / 2>;
+      return Int(__builtin_bit_cast(typename Int::native, part.v - shift));
+    };
+    return {back(sum.low), back(sum.high)};
   }
   static V fma(V a, V b, V c) {
     if constexpr (requires { Native::fma(a, b, c); }) return Native::fma(a, b, c);

@@ -20,7 +20,7 @@ namespace moebal::math {
 /// larger where it has them in one instruction.
 template <class V> struct Ops;
 
-inline constexpr std::int64_t fixed_shift = __builtin_bit_cast(std::int64_t, 0x1.8p52); // of shifted_fixed
+inline constexpr std::uint64_t fixed_shift = __builtin_bit_cast(std::uint64_t, 0x1.8p52); // of shifted_fixed
 
 template <> struct Ops<float> {
   using real = float;
@@ -32,10 +32,12 @@ template <> struct Ops<float> {
   MOEBAL_FN static float from_bits(std::uint32_t x) { return __builtin_bit_cast(float, x); }
   template <class T> MOEBAL_FN static T select(bool mask, T yes, T no) { return mask ? yes : no; }
   // Adding 1.5 * 2^52 rounds to the nearest integer and leaves it in the low bits.
-  MOEBAL_FN static std::int64_t shifted_fixed(double scaled) {
-    return __builtin_bit_cast(std::int64_t, scaled + 0x1.8p52);
+  MOEBAL_FN static std::uint64_t shifted_fixed(double scaled) {
+    return __builtin_bit_cast(std::uint64_t, scaled + 0x1.8p52);
   }
-  MOEBAL_FN static std::int64_t to_fixed(double scaled) { return shifted_fixed(scaled) - fixed_shift; }
+  MOEBAL_FN static std::int64_t unshifted(std::uint64_t sum, int n) {
+    return std::int64_t(sum - std::uint64_t(n) * fixed_shift);
+  }
   MOEBAL_FN static double to_double(float x) { return x; }
 };
 
@@ -48,7 +50,8 @@ template <> struct Ops<double> {
   MOEBAL_FN static std::uint64_t to_bits(double x) { return __builtin_bit_cast(std::uint64_t, x); }
   MOEBAL_FN static double from_bits(std::uint64_t x) { return __builtin_bit_cast(double, x); }
   template <class T> MOEBAL_FN static T select(bool mask, T yes, T no) { return mask ? yes : no; }
-  MOEBAL_FN static std::int64_t to_fixed(double scaled) { return Ops<float>::to_fixed(scaled); }
+  MOEBAL_FN static std::uint64_t shifted_fixed(double scaled) { return Ops<float>::shifted_fixed(scaled); }
+  MOEBAL_FN static std::int64_t unshifted(std::uint64_t sum, int n) { return Ops<float>::unshifted(sum, n); }
   MOEBAL_FN static double to_double(double x) { return x; }
 };
 
@@ -229,15 +232,16 @@ MOEBAL_FN inline double log_of_sum(double x) {
   return fma(n, K::ln2_high, fma(s + s, sum, n * K::ln2_low));
 }
 
-/// Nearest integer to x * one, plus fixed_shift, for |x * one| < 2^51 and no NaN: one operation less an element where
-/// many are added up.
+/// Nearest integer to x * one, plus fixed_shift, for |x * one| < 2^51 and no NaN: two operations less an element where
+/// many are added up. unshifted(sum, n) makes the sum of n of them that of the integers.
 template <class V> MOEBAL_FN inline auto shifted_fixed(V x, double one) {
   return Ops<V>::shifted_fixed(Ops<V>::to_double(x) * one); // exact: `one` is a power of two
 }
+template <class V, class Sum> MOEBAL_FN inline auto unshifted(Sum sum, int n) { return Ops<V>::unshifted(sum, n); }
 /// Nearest integer to x * one, for |x * one| < 2^51; 0 where x is a NaN.
 template <class V> MOEBAL_FN inline auto to_fixed(V x, double one) {
   V const clean = Ops<V>::select(is_nan(x), splat<V>(0), x);
-  return Ops<V>::to_fixed(Ops<V>::to_double(clean) * one);
+  return unshifted<V>(shifted_fixed(clean, one), 1);
 }
 
 } // namespace moebal::math

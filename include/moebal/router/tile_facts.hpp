@@ -59,14 +59,14 @@ public:
       auto const share = [&](int r) {
         return balance_.share(Tile::row_of(row_, r), load(static_cast<float const*>(kept_ + r * experts_), e));
       };
-      auto total = math::to_fixed(share(0), one);
-      total = total - total;
+      using Share = decltype(share(0));
+      decltype(math::shifted_fixed(share(0), one)) shifted{};
       if (plain == Tile::every_row)
-        for (int r = 0; r < Tile::rows; ++r) total = total + math::shifted_fixed(share(r), one);
+        for (int r = 0; r < Tile::rows; ++r) shifted = shifted + math::shifted_fixed(share(r), one);
       else
         for (unsigned left = plain; left != 0; left &= left - 1)
-          total = total + math::shifted_fixed(share(__builtin_ctz(left)), one);
-      total = total + -__builtin_popcount(plain) * math::fixed_shift;
+          shifted = shifted + math::shifted_fixed(share(__builtin_ctz(left)), one);
+      auto total = math::unshifted<Share>(shifted, __builtin_popcount(plain));
       for (unsigned left = odd; left != 0; left &= left - 1)
         total = total + math::to_fixed(share(__builtin_ctz(left)), one);
       lanes.add(sums, e, total);
