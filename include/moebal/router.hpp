@@ -5,6 +5,7 @@
 #include "core/routing.hpp"
 #include "router/backward_row.hpp"
 #include "router/check_shapes.hpp"
+#include "router/collect_load.hpp"
 #include "router/count_ranks.hpp"
 #include "router/route_row.hpp"
 #include "router/route_tokens.hpp"
@@ -64,7 +65,9 @@ public:
                   LoadView<Needs, Memory> load, WorkspaceView<Memory> workspace) const {
     auto const x = as_matrix(logits);
     using Logit = element_of<Logits const&>;
-    check_memory<Exec, decltype(x), Real, Memory, Logit>();
+    detail::check_memory<Exec, Memory, decltype(x)>();
+    static_assert(std::same_as<Real, compute_t<Logit>>,
+                  "moebal: weights of double logits are double, weights of all other logits are float");
     run<Needs, Logit>(exec, x, options, routing, load, workspace, scratch<Real>(exec, x.cols()).bytes(),
                       [](auto const& route) { return route; });
   }
@@ -73,14 +76,13 @@ public:
   template <statistic_list Needs = stats::None, class Activation = float, execution Exec>
   std::size_t tokens_workspace_bytes(Exec const& exec, Index tokens, Index experts, Index sequences = 1) const {
     using Real = compute_t<Activation>;
-    using Ws = WorkspaceView<typename Exec::memory>;
     Index const slots = sequences * Needs::slots(experts);
     if constexpr (by_batch) // the product, then what route_into takes in its place
-      return Ws::template bytes_for<Real>(tokens * experts) +
-             std::max(Ws::template bytes_for<std::byte>(Index(tokens_scratch<Real>(exec, 0, tokens, experts)) * exec.workers()),
+      return WorkspaceView<>::bytes_for<Real>(tokens * experts) +
+             std::max(shared_bytes(exec, detail::tokens_scratch<Real, Exec>(0, tokens, experts), 0, 0),
                       route_bytes<Real>(exec, tokens, experts, slots));
     else
-      return shared_bytes(exec, tokens_scratch<Real>(exec, scratch<Real>(exec, experts).bytes(), tokens, experts), experts, slots);
+      return shared_bytes(exec, detail::tokens_scratch<Real, Exec>(scratch<Real>(exec, experts).bytes(), tokens, experts), experts, slots);
   }
 
   /// The gate product and route_into in one: routes tokens by x [T, D] with logits = x W^T, made some rows at a time and routed while they
@@ -106,7 +108,9 @@ public:
                   "moebal: this execution cannot read this weight: give host views to a host execution and device views to a device execution");
     static_assert(std::same_as<compute_t<std::remove_const_t<typename Weight::element>>, compute_t<Activation>>,
                   "moebal: double tokens need a double weight, and a double weight double tokens");
-    check_memory<Exec, decltype(in), Real, Memory, Activation>();
+    detail::check_memory<Exec, Memory, decltype(in)>();
+    static_assert(std::same_as<Real, compute_t<Activation>>,
+                  "moebal: weights of double tokens are double, weights of all other tokens are float");
     require_equal("weight [E, D], columns", in.cols(), w.cols());
     if (logits.data() != nullptr) {
       require_equal("logits [T, E], rows", in.rows(), logits.rows());
@@ -114,18 +118,18 @@ public:
     }
     auto const tokens_of = [&](auto const& route, MatrixView<Real, Memory> out) {
       using Route = std::remove_cvref_t<decltype(route)>;
-      return detail::TokenRows<Route, Activation, Weight, Memory>{route, in, w, out, detail::rows_at_once(block_rows<Exec>(), in.rows())};
+      return detail::TokenRows<Route, Activation, Weight, Memory>{route, in, w, out, detail::rows_at_once<Exec>(in.rows())};
     };
     if constexpr (by_batch) {
       workspace.require(tokens_workspace_bytes<Needs, Activation>(exec, in.rows(), w.rows(), load.data() ? load.sequences() : 0));
       if (logits.data() == nullptr) logits = {workspace.template take<Real>(in.rows() * w.rows()), in.rows(), w.rows()};
-      exec.for_rows(in.rows(), tokens_scratch<Real>(exec, 0, in.rows(), w.rows()), workspace,
+      exec.for_rows(in.rows(), detail::tokens_scratch<Real, Exec>(0, in.rows(), w.rows()), workspace,
                     tokens_of(detail::LogitsOnly<Real, Memory>{}, logits));
       route_into<Needs>(exec, logits, options, routing, load, workspace);
     } else {
       MatrixView<Real const, Memory> const shape(logits.data(), in.rows(), w.rows());
       run<Needs, Real>(exec, shape, options, routing, load, workspace,
-                       tokens_scratch<Real>(exec, scratch<Real>(exec, w.rows()).bytes(), in.rows(), w.rows()),
+                       detail::tokens_scratch<Real, Exec>(scratch<Real>(exec, w.rows()).bytes(), in.rows(), w.rows()),
                        [&](auto const& route) { return tokens_of(route, logits); });
     }
   }
@@ -138,8 +142,7 @@ public:
                      MatrixView<Real, Memory> d_logits, WorkspaceView<Memory> workspace) const {
     auto const x = as_matrix(logits);
     using Logit = element_of<Logits const&>;
-    static_assert(reachable_from<Memory, Exec> && reachable_from<typename decltype(x)::memory, Exec>,
-                  "moebal: this execution cannot read this memory: give host views to a host execution and device views to a device execution");
+    detail::check_memory<Exec, Memory, decltype(x)>();
     static_assert(std::same_as<Real, compute_t<Logit>>,
                   "moebal: gradients of double logits are double, gradients of all other logits are float");
     Index const sequences = check(x, options);
@@ -180,49 +183,25 @@ public:
   }
 
 private:
-
   using RowSelection = std::conditional_t<by_batch, select::Given<int(Selection::top_k)>, Selection>;
   RowSelection row_selection_of() const {
-    if constexpr (by_batch)
-      return {};
-    else
-      return selection_;
+    if constexpr (by_batch) return {};
+    else return selection_;
   }
   template <class Real, class Exec> detail::RowScratch<Real> scratch(Exec const&, Index experts) const {
-    Index tile_rows = 0;
-    if constexpr (requires { Exec::tile_rows; }) tile_rows = Exec::tile_rows;
-    return {experts, top_k, row_selection_of().scratch_words(experts), tile_rows};
+    return {experts, top_k, row_selection_of().scratch_words(experts), detail::tile_rows_of<Exec>()};
   }
 
-  template <class Exec> static constexpr Index block_rows() {
-    if constexpr (requires { Exec::block_rows; }) return Exec::block_rows;
-    return 0;
-  }
-  // Bytes for each worker where tokens are routed, with those for a row of logits.
-  template <class Real, class Exec>
-  static std::size_t tokens_scratch(Exec const&, std::size_t of_route, Index tokens, Index experts) {
-    return detail::tokens_scratch<Real>(of_route, block_rows<Exec>(), tokens, experts);
-  }
   // Rows that share the scratch of their worker, and the workers' sums.
   template <class Exec> static std::size_t shared_bytes(Exec const& exec, std::size_t row_bytes, Index experts, Index load_slots) {
-    using Ws = WorkspaceView<typename Exec::memory>;
-    return Ws::template bytes_for<std::byte>(Index(row_bytes) * exec.workers()) + detail::rank_bytes(exec, experts) +
-           Ws::template bytes_for<std::int64_t>(exec.copies() > 1 ? exec.copies() * load_slots : 0);
+    return WorkspaceView<>::bytes_for<std::byte>(Index(row_bytes) * exec.workers()) + detail::rank_bytes(exec, experts) +
+           detail::load_bytes(exec, load_slots);
   }
   template <class Real, class Exec>
   std::size_t route_bytes(Exec const& exec, Index tokens, Index experts, Index load_slots) const {
     std::size_t bytes = shared_bytes(exec, scratch<Real>(exec, experts).bytes(), experts, load_slots);
-    if constexpr (by_batch)
-      bytes += WorkspaceView<typename Exec::memory>::template bytes_for<Real>(tokens * experts) +
-               selection_.template workspace_bytes<Real>(exec, tokens, experts);
+    if constexpr (by_batch) bytes += detail::assign_bytes<Real>(exec, selection_, tokens, experts);
     return bytes;
-  }
-
-  template <class Exec, class X, class Real, class Memory, class Logit> static void check_memory() {
-    static_assert(reachable_from<Memory, Exec> && reachable_from<typename X::memory, Exec>,
-                  "moebal: this execution cannot read this memory: give host views to a host execution and device views to a device execution");
-    static_assert(std::same_as<Real, compute_t<Logit>>,
-                  "moebal: weights of double logits are double, weights of all other logits are float");
   }
 
   // Rows of logits x [T, E], or of what body_of makes of their body; each worker takes row_bytes of scratch memory.
@@ -231,45 +210,26 @@ private:
            WorkspaceView<Memory> workspace, std::size_t row_bytes, BodyOf body_of) const {
     Index const sequences = check(x, options);
     detail::check_routing(routing, x.rows(), top_k);
-    bool const collect = load.data() != nullptr;
-    if (collect || Needs::slots(1) > Needs::header) {
-      require_equal("load, sequences", sequences, load.sequences());
-      require_equal("load, experts", x.cols(), load.experts());
-    }
+    detail::check_load(load, sequences, x.cols());
     detail::check_ranks<Exec>(routing, x.cols());
-    std::int64_t* partial = nullptr;
-    Index const columns = collect ? load.size() : 0;
+    Index const columns = load.data() != nullptr ? load.size() : 0;
     if constexpr (by_batch)
       workspace.require(route_bytes<Real>(exec, x.rows(), x.cols(), columns));
     else
       workspace.require(shared_bytes(exec, row_bytes, x.cols(), columns));
-    if (collect) {
-      partial = exec.copies() > 1 ? workspace.template take<std::int64_t>(exec.copies() * columns) : load.data();
-      exec.fill(VectorView<std::int64_t, Memory>(partial, exec.copies() * columns), std::int64_t(0));
-    }
-    if constexpr (by_batch) assign<Logit>(exec, x, options, routing, workspace);
+    std::int64_t* const partial = detail::start_load(exec, load, workspace);
+    if constexpr (by_batch)
+      detail::assign_batch<Logit>(exec, selection_, gate::rows_of(gate_), x, options, routing, workspace);
     auto const ranks = detail::start_ranks(exec, routing, workspace);
     exec.for_rows(x.rows(), row_bytes, workspace,
                   body_of(detail::RouteRow<RowSelection, gate::rows_of_t<Gate>, Needs, Logit, Memory>{
                       row_selection_of(), gate::rows_of(gate_), scratch<Real>(exec, x.cols()), x, options, routing, partial,
                       exec.copies(), sequences, 0, ranks}));
     detail::finish_ranks(exec, ranks, routing, workspace);
-    if (collect && exec.copies() > 1)
-      exec.reduce_columns(MatrixView<std::int64_t const, Memory>(partial, exec.copies(), columns),
-                          VectorView<std::int64_t, Memory>(load.data(), columns));
+    detail::finish_load(exec, partial, load);
     if constexpr (takes_runs<Exec> && Needs::template has<stats::Counts>)
-      if (collect && ranks.counts != nullptr && sequences == 1) // tiles have not counted again
+      if (partial != nullptr && ranks.counts != nullptr && sequences == 1) // tiles have not counted again
         exec.copy(VectorView<Index const>(routing.loads), load.template get<stats::Counts>());
-  }
-
-  // The choices of a batch-wise selection, into routing.expert_ids.
-  template <class Logit, class Exec, class X, class Real, class Memory>
-  void assign(Exec const& exec, X x, RowOptions<Memory> const& options, RoutingView<Real, Memory> routing,
-              WorkspaceView<Memory>& workspace) const {
-    MatrixView<Real, Memory> const scores(workspace.template take<Real>(x.rows() * x.cols()), x.rows(), x.cols());
-    exec.for_rows(x.rows(), 0, workspace,
-                  detail::ScoreRow<Selection::input, gate::rows_of_t<Gate>, Logit, Memory>{gate::rows_of(gate_), x, options, scores});
-    selection_.assign(exec, select::BatchCandidates<Real, Memory>{scores, options}, routing.expert_ids, workspace);
   }
 
   // Everything that can be refused, before any work. Returns the number of sequences.

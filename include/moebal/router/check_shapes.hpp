@@ -4,10 +4,18 @@
 // Whether what a router is given fits together. Everything is refused before any work.
 
 #include "../core/errors.hpp"
+#include "../core/execution.hpp"
 #include "../core/routing.hpp"
+#include "../stats/load.hpp"
 #include "backward_row.hpp"
 
 namespace moebal::detail {
+
+template <class Exec, class Memory, class X> constexpr void check_memory() {
+  static_assert(reachable_from<Memory, Exec> && reachable_from<typename X::memory, Exec>,
+                "moebal: this execution cannot read this memory: give host views to a host execution and device views to "
+                "a device execution");
+}
 
 template <class Memory> void check_bias(RowOptions<Memory> const& options, Index tokens, Index experts) {
   Index const rows = options.bias.size() / experts;
@@ -40,6 +48,14 @@ void check_routing(RoutingView<Real, Memory> const& routing, Index tokens, Index
   require_equal("expert_ids [T, K], columns", top_k, routing.expert_ids.cols());
   require_equal("weights [T, K], rows", tokens, routing.weights.rows());
   require_equal("weights [T, K], columns", top_k, routing.weights.cols());
+}
+
+/// An empty load asks for nothing, which is an answer only where nothing is needed.
+template <class Needs, class Memory>
+void check_load(LoadView<Needs, Memory> const& load, Index sequences, Index experts) {
+  if (load.data() == nullptr && Needs::slots(1) <= Needs::header) return;
+  require_equal("load, sequences", sequences, load.sequences());
+  require_equal("load, experts", experts, load.experts());
 }
 
 template <class Real, class Memory>

@@ -8,14 +8,19 @@
 
 namespace moebal::detail {
 
-/// Rows whose logits are made at once by an execution that takes blocks of `block_rows`, or 0.
-inline Index rows_at_once(Index block_rows, Index tokens) {
-  Index const most = block_rows < tokens ? block_rows : tokens;
+/// Rows whose logits are made at once: blocks where the execution takes blocks.
+template <class Exec> constexpr Index block_rows_of() {
+  if constexpr (requires { Exec::block_rows; }) return Exec::block_rows;
+  return 0;
+}
+template <class Exec> Index rows_at_once(Index tokens) {
+  Index const most = block_rows_of<Exec>() < tokens ? block_rows_of<Exec>() : tokens;
   return most < 1 ? 1 : most;
 }
-/// Bytes for each worker of such an execution, with those that routing takes.
-template <class Real> std::size_t tokens_scratch(std::size_t of_route, Index block_rows, Index tokens, Index experts) {
-  Index const floats = rows_at_once(block_rows, tokens) * filled_experts(experts) + (block_rows > 0 ? gate_block_scratch : 0);
+/// Bytes for each worker, with those that routing takes.
+template <class Real, class Exec> std::size_t tokens_scratch(std::size_t of_route, Index tokens, Index experts) {
+  Index const floats =
+      rows_at_once<Exec>(tokens) * filled_experts(experts) + (block_rows_of<Exec>() > 0 ? gate_block_scratch : 0);
   return of_route + (sizeof(Real) * std::size_t(floats) + 63) / 64 * 64;
 }
 

@@ -7,11 +7,17 @@
 
 namespace moebal::detail {
 
+/// Rows that an execution may ask for at once, besides single ones.
+template <class Exec> constexpr Index tile_rows_of() {
+  if constexpr (requires { Exec::tile_rows; }) return Exec::tile_rows;
+  return 0;
+}
+
 /// How a worker's scratch memory is cut for one row.
 template <class Real> struct RowScratch {
   using Word = rank_word_t<Real>;
   Index experts, top_k, selection_words;
-  Index tile_rows = 0; // rows that the execution may ask for at once
+  Index tile_rows = 0; // tile_rows_of the execution
 
   /// A multiple of 64, so that the rank words of every worker are aligned.
   MOEBAL_FN std::size_t bytes() const {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// One row of what a batch-wise selection chooses by.
+// What a batch-wise selection chooses by, and its choices.
 
 #include "../core/routing.hpp"
 #include "../gate/row.hpp"
@@ -35,5 +35,21 @@ template <BatchInput input, class Gate, class Logit, class Memory> struct ScoreR
     });
   }
 };
+
+/// Bytes of workspace for assign_batch.
+template <class Real, class Exec, class Selection>
+std::size_t assign_bytes(Exec const& exec, Selection const& selection, Index tokens, Index experts) {
+  return WorkspaceView<>::bytes_for<Real>(tokens * experts) +
+         selection.template workspace_bytes<Real>(exec, tokens, experts);
+}
+/// The choices of the batch, into routing.expert_ids.
+template <class Logit, class Exec, class Selection, class Gate, class X, class Real, class Memory>
+void assign_batch(Exec const& exec, Selection const& selection, Gate gate, X x,
+                  RowOptions<Memory> const& options, RoutingView<Real, Memory> routing,
+                  WorkspaceView<Memory>& workspace) {
+  MatrixView<Real, Memory> const scores(workspace.template take<Real>(x.rows() * x.cols()), x.rows(), x.cols());
+  exec.for_rows(x.rows(), 0, workspace, ScoreRow<Selection::input, Gate, Logit, Memory>{gate, x, options, scores});
+  selection.assign(exec, select::BatchCandidates<Real, Memory>{scores, options}, routing.expert_ids, workspace);
+}
 
 } // namespace moebal::detail
