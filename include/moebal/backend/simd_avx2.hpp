@@ -5,6 +5,7 @@
 // backend/simd_avx512.hpp mean.
 
 #include "pack.hpp"
+#include "register.hpp"
 
 #if defined(MOEBAL_AVX2)
 
@@ -19,21 +20,6 @@ namespace moebal {
 
 struct Avx2 {
   static constexpr int width = 8;
-  // A class that is copied by a function, hence passed by address: code for another processor that passes it on then neither
-  // depends on how that one passes vectors, nor has variables that do not fit its own registers and so stay in memory.
-  template <class Native> struct Register {
-    Native v;
-    Register() {}
-    Register(Native n) : v(n) {}
-    Register(Register const& other) : v(other.v) {}
-    Register& operator=(Register const& other) {
-      v = other.v;
-      return *this;
-    }
-    operator Native() const { return v; }
-    template <class V> static Register from(V const& vector) { return Register(Native(vector)); }
-    template <class Pack> Pack to() const { return Pack(typename Pack::native(v)); }
-  };
   using F = Register<__m256>;
   using I = Register<__m256i>;
   using D = Register<__m256d>;
@@ -175,12 +161,7 @@ struct Avx2 {
     store(p + 8, _mm256_permute2f128_ps(low, high, 0x31));
   }
 
-  template <class R, class Combine> static R across(R (&rows)[8], Combine combine) {
-    for (int r = 0; r < 4; ++r) rows[r] = combine(side<0>(rows[r], rows[r + 4]), side<1>(rows[r], rows[r + 4]));
-    for (int r = 0; r < 2; ++r) rows[r] = combine(side<2>(rows[r], rows[r + 2]), side<3>(rows[r], rows[r + 2]));
-    R const one = combine(side<4>(rows[0], rows[1]), side<5>(rows[0], rows[1]));
-    return side<6>(one, one);
-  }
+  /// A step of across() (backend/register.hpp).
   template <int step> static F pairs(F a, F b) {
     if constexpr (step == 0) return _mm256_permute2f128_ps(a, b, 0x20);
     if constexpr (step == 1) return _mm256_permute2f128_ps(a, b, 0x31);
@@ -203,12 +184,6 @@ private:
     r[1] = _mm256_castpd_ps(_mm256_unpackhi_pd(pd(a), pd(c)));
     r[2] = _mm256_castpd_ps(_mm256_unpacklo_pd(pd(b), pd(d)));
     r[3] = _mm256_castpd_ps(_mm256_unpackhi_pd(pd(b), pd(d)));
-  }
-  template <int step, class R> static R side(R a, R b) {
-    if constexpr (requires { R::template pairs<step>(a, b); })
-      return R::template pairs<step>(a, b);
-    else
-      return pairs<step>(a, b);
   }
   static __m256d pd(F x) { return _mm256_castps_pd(x); }
 };

@@ -5,6 +5,7 @@
 // these members.
 
 #include "pack.hpp"
+#include "register.hpp"
 
 #if defined(MOEBAL_AVX512)
 
@@ -24,21 +25,6 @@ namespace moebal {
 
 struct Avx512 {
   static constexpr int width = 16;
-  // A class that is copied by a function, hence passed by address: code for another processor that passes it on then neither
-  // depends on how that one passes vectors, nor has variables that do not fit its own registers and so stay in memory.
-  template <class Native> struct Register {
-    Native v;
-    Register() {}
-    Register(Native n) : v(n) {}
-    Register(Register const& other) : v(other.v) {}
-    Register& operator=(Register const& other) {
-      v = other.v;
-      return *this;
-    }
-    operator Native() const { return v; }
-    template <class V> static Register from(V const& vector) { return Register(Native(vector)); }
-    template <class Pack> Pack to() const { return Pack(typename Pack::native(v)); }
-  };
   using F = Register<__m512>;
   using I = Register<__m512i>;
   using D = Register<__m512d>; // rank words, which compare as numbers
@@ -211,16 +197,7 @@ struct Avx512 {
     store(p + 16, _mm512_permutex2var_ps(a, _mm512_add_epi32(first, set(8)), b));
   }
 
-  /// rows[0 .. 15] of lanes to one register whose element r is row r folded by `combine`, upper half to lower half
-  /// until one is left. Each level halves the lanes of a row by putting two rows side by side, so that the
-  /// transposition costs nothing. R is a register, or a struct of registers with R::pairs<step>(a, b).
-  template <class R, class Combine> static R across(R (&rows)[16], Combine combine) {
-    for (int r = 0; r < 8; ++r) rows[r] = combine(side<0>(rows[r], rows[r + 8]), side<1>(rows[r], rows[r + 8]));
-    for (int r = 0; r < 4; ++r) rows[r] = combine(side<2>(rows[r], rows[r + 4]), side<3>(rows[r], rows[r + 4]));
-    for (int r = 0; r < 2; ++r) rows[r] = combine(side<4>(rows[r], rows[r + 2]), side<5>(rows[r], rows[r + 2]));
-    R const one = combine(side<6>(rows[0], rows[1]), side<7>(rows[0], rows[1]));
-    return side<8>(one, one);
-  }
+  /// A step of across() (backend/register.hpp).
   template <int step> static F pairs(F a, F b) {
     if constexpr (step == 0) return _mm512_shuffle_f32x4(a, b, 0x44);
     if constexpr (step == 1) return _mm512_shuffle_f32x4(a, b, 0xee);
@@ -262,12 +239,6 @@ private:
     for (int i = 0; i < 16; ++i, mask &= mask - 1) bit[i] = std::int32_t(mask != 0 ? __builtin_ctzll(mask) : 0);
     return load(bit);
 #endif
-  }
-  template <int step, class R> static R side(R a, R b) {
-    if constexpr (requires { R::template pairs<step>(a, b); })
-      return R::template pairs<step>(a, b);
-    else
-      return pairs<step>(a, b);
   }
   static __m512d pd(F x) { return _mm512_castps_pd(x); }
   static Mask head(Index n) { return n >= 16 ? Mask(0xffff) : Mask((1u << n) - 1); }

@@ -3,6 +3,7 @@
 
 #include "../core/ids.hpp"
 #include "network.hpp"
+#include "register.hpp"
 
 namespace moebal {
 
@@ -41,7 +42,7 @@ template <class M> struct TileGroups {
       rows_of[r] = two;
       total = M::add(total, row_sum);
     }
-    BestTwo<M> const best = M::across(rows_of, [](auto a, auto b) { return BestTwo<M>::better_of(a, b); });
+    BestTwo<M> const best = across<M>(rows_of, [](auto a, auto b) { return BestTwo<M>::better_of(a, b); });
     sum = summed == 2 ? M::add(best.first, best.second) : best.first;
     least = summed == 2 ? best.second : best.first;
     return total;

@@ -5,6 +5,7 @@
 // gate's open(), written once for one row, opens all rows of a tile on it.
 
 #include "pack_lanes.hpp"
+#include "register.hpp"
 
 namespace moebal {
 
@@ -143,7 +144,7 @@ private:
       Real const both = combine(a.template to<Real>(), b.template to<Real>());
       return M::F::from(both.v);
     };
-    return M::across(registers, halve).template to<Real>();
+    return moebal::across<M>(registers, halve).template to<Real>();
   }
   template <class Combine> static Both<Real> across(Both<Real> const (&rows)[W], Combine combine) {
     Real low[W], high[W];
