@@ -32,6 +32,27 @@
 #define MOEBAL_COMPILED_APART
 #endif
 
+// Between BEGIN and END stands what only the machine can run: every function there is compiled for it. Not warned of: the
+// undefined operand inside g++ 12's own intrinsics, and attributes of a vector type that its template argument loses.
+#if defined(__clang__)
+#define MOEBAL_QUIET_MACHINE
+#else
+#define MOEBAL_QUIET_MACHINE _Pragma("GCC diagnostic ignored \"-Wmaybe-uninitialized\"")
+#endif
+#define MOEBAL_BEGIN_MACHINE                                                                                            \
+  _Pragma("GCC push_options") _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wignored-attributes\"") \
+      _Pragma("GCC diagnostic ignored \"-Wuninitialized\"") MOEBAL_QUIET_MACHINE
+#define MOEBAL_END_MACHINE _Pragma("GCC diagnostic pop") _Pragma("GCC pop_options")
+#if MOEBAL_AVX512 == 2
+#define MOEBAL_BEGIN_AVX512                                                                                             \
+  MOEBAL_BEGIN_MACHINE                                                                                                  \
+  _Pragma("GCC target(\"avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,avx2,fma,bmi,bmi2,popcnt\")")
+#define MOEBAL_BEGIN_AVX2 MOEBAL_BEGIN_MACHINE _Pragma("GCC target(\"avx2,fma,bmi,bmi2,popcnt\")")
+#else
+#define MOEBAL_BEGIN_AVX512 MOEBAL_BEGIN_MACHINE
+#define MOEBAL_BEGIN_AVX2 MOEBAL_BEGIN_MACHINE
+#endif
+
 namespace moebal {
 
 enum class Machine { serial, neon, avx2, avx512 };

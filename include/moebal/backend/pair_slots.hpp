@@ -9,10 +9,7 @@
 #if defined(MOEBAL_AVX512)
 #include <immintrin.h>
 
-#pragma GCC push_options
-#if MOEBAL_AVX512 == 2
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,bmi,bmi2,popcnt")
-#endif
+MOEBAL_BEGIN_AVX512
 
 namespace moebal::detail {
 
@@ -47,7 +44,7 @@ inline Index place_eights(Index const* first, Index experts, Index most, Index* 
 
 } // namespace moebal::detail
 
-#pragma GCC pop_options
+MOEBAL_END_MACHINE
 #endif
 
 namespace moebal::detail {

@@ -7,10 +7,7 @@
 
 #include <immintrin.h>
 
-#pragma GCC push_options
-#if MOEBAL_AVX2 == 2
-#pragma GCC target("avx2,fma,bmi,bmi2,popcnt")
-#endif
+MOEBAL_BEGIN_AVX2
 
 namespace moebal {
 
@@ -47,6 +44,6 @@ private:
 
 } // namespace moebal
 
-#pragma GCC pop_options
+MOEBAL_END_MACHINE
 
 #endif

@@ -7,10 +7,7 @@
 
 #include <immintrin.h>
 
-#pragma GCC push_options
-#if MOEBAL_AVX512 == 2
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,avx2,fma,bmi,bmi2,popcnt")
-#endif
+MOEBAL_BEGIN_AVX512
 
 namespace moebal {
 
@@ -47,6 +44,6 @@ template <> struct Registers<16> {
 
 } // namespace moebal
 
-#pragma GCC pop_options
+MOEBAL_END_MACHINE
 
 #endif

@@ -9,12 +9,7 @@
 
 #if defined(MOEBAL_AVX2)
 
-#pragma GCC push_options
-#if MOEBAL_AVX2 == 2
-#pragma GCC target("avx2,fma,bmi,bmi2,popcnt")
-#endif
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wignored-attributes" // may_alias of what is in a Register: it aliases nothing
+MOEBAL_BEGIN_AVX2
 
 namespace moebal {
 
@@ -190,7 +185,6 @@ private:
 
 } // namespace moebal
 
-#pragma GCC diagnostic pop
-#pragma GCC pop_options
+MOEBAL_END_MACHINE
 
 #endif

@@ -9,17 +9,7 @@
 
 #if defined(MOEBAL_AVX512)
 
-#pragma GCC push_options
-#if MOEBAL_AVX512 == 2
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,avx2,fma,bmi,bmi2,popcnt")
-#endif
-// g++ 12 warns of the undefined operand inside its own intrinsics.
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wignored-attributes" // may_alias of what is in a Register: it aliases nothing
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#if !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
+MOEBAL_BEGIN_AVX512
 
 namespace moebal {
 
@@ -253,7 +243,6 @@ private:
 
 } // namespace moebal
 
-#pragma GCC diagnostic pop
-#pragma GCC pop_options
+MOEBAL_END_MACHINE
 
 #endif
