@@ -47,31 +47,17 @@ int posix_memalign(void** p, std::size_t alignment, std::size_t n) {
   *p = __libc_memalign(alignment, n);
   return *p == nullptr ? 12 : 0; // ENOMEM
 }
-int pthread_mutex_lock(pthread_mutex_t* m) {
-  static auto const real = next(&pthread_mutex_lock, "pthread_mutex_lock");
-  ++locks;
-  return real(m);
-}
-int pthread_mutex_trylock(pthread_mutex_t* m) {
-  static auto const real = next(&pthread_mutex_trylock, "pthread_mutex_trylock");
-  ++locks;
-  return real(m);
-}
-int pthread_rwlock_rdlock(pthread_rwlock_t* l) {
-  static auto const real = next(&pthread_rwlock_rdlock, "pthread_rwlock_rdlock");
-  ++locks;
-  return real(l);
-}
-int pthread_rwlock_wrlock(pthread_rwlock_t* l) {
-  static auto const real = next(&pthread_rwlock_wrlock, "pthread_rwlock_wrlock");
-  ++locks;
-  return real(l);
-}
-int pthread_spin_lock(pthread_spinlock_t* l) {
-  static auto const real = next(&pthread_spin_lock, "pthread_spin_lock");
-  ++locks;
-  return real(l);
-}
+#define COUNTED_LOCK(function, Lock)                                                                                   \
+  int function(Lock* lock) {                                                                                           \
+    static auto const real = next(&function, #function);                                                               \
+    ++locks;                                                                                                           \
+    return real(lock);                                                                                                 \
+  }
+COUNTED_LOCK(pthread_mutex_lock, pthread_mutex_t)
+COUNTED_LOCK(pthread_mutex_trylock, pthread_mutex_t)
+COUNTED_LOCK(pthread_rwlock_rdlock, pthread_rwlock_t)
+COUNTED_LOCK(pthread_rwlock_wrlock, pthread_rwlock_t)
+COUNTED_LOCK(pthread_spin_lock, pthread_spinlock_t)
 }
 
 using namespace moebal;
