@@ -32,6 +32,9 @@ public:
   = default;
   explicit Communicator(Backend backend) : backend_(std::move(backend)) {}
 
+  /// What is wrapped: where a backend or a decorator of one has state of its own to be read.
+  Backend const& backend() const { return backend_; }
+
   /// This rank, in [0, size()).
   Index rank() const { return backend_.rank(); }
   /// R, the number of ranks, at least 1.

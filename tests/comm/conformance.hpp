@@ -7,10 +7,12 @@
 #include <moebal/communicator.hpp>
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -118,6 +120,40 @@ template <class Comm> void dropped_request(Comm const& comm) {
   check(same_bits(mine, sum_in_rank_order<std::int64_t>(comm.size(), 3)), "sum after a dropped request");
 }
 
+/// Polls as a caller with work of its own does, gives the core away in between, and gives up after a minute.
+template <class Request> void poll(Request& request, std::string const& what) {
+  auto const limit = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+  while (!request.done()) {
+    check(std::chrono::steady_clock::now() < limit, what + ": not done within a minute of polling");
+    std::this_thread::yield();
+  }
+}
+
+template <class Comm> void polled_requests(Comm const& comm) {
+  auto const expected = sum_in_rank_order<double>(comm.size(), 384);
+  auto a = values<double>(comm.rank(), 384), b = a;
+  auto first = comm.start_all_reduce_sum(a);
+  auto second = comm.start_all_reduce_sum(b);
+  typename Comm::Request moved = std::move(first);
+  check(first.done(), "a moved-from request is done");
+  poll(second, "the second of two sums");
+  check(second.done(), "what was done stays done");
+  poll(moved, "a moved sum");
+  moved.wait();
+  second.wait();
+  check(moved.done() && second.done(), "a request is done after wait");
+  check(same_bits(a, expected) && same_bits(b, expected), "sums that were polled");
+
+  std::vector<Index> ranks(std::size_t(comm.size()));
+  std::array const me{comm.rank()};
+  auto gather = comm.start_all_gather(me, ranks);
+  poll(gather, "all_gather");
+  gather.wait();
+  check(ranks.back() == comm.size() - 1, "an all_gather that was polled");
+  auto barrier = comm.start_barrier();
+  poll(barrier, "barrier"); // and dropped
+}
+
 struct Note { // an element that is neither a number nor a multiple of 8 bytes
   std::int16_t rank;
   char words[5];
@@ -217,10 +253,24 @@ template <class Comm> void conformance(Comm const& comm) {
   sums<float>(comm);
   sums<double>(comm);
   several_requests(comm);
+  polled_requests(comm);
   started_meets_blocking(comm);
   dropped_request(comm);
   gathers(comm);
   exchanges(comm);
   refusals(comm);
   comm.start_barrier().wait();
+}
+
+/// The same ranks; `together` is a barrier of theirs that does not go through `comm`.
+template <class Comm, class Together> void done_waits_for_the_last_rank(Comm const& comm, Together&& together) {
+  using conformance_cases::check;
+  if (comm.rank() != 0) together();
+  auto request = comm.start_barrier();
+  if (comm.rank() == 0) {
+    check(request.done() == (comm.size() == 1), "a barrier is done when all have entered it, and not before");
+    together();
+  }
+  conformance_cases::poll(request, "a barrier");
+  request.wait();
 }

@@ -63,6 +63,12 @@ BOOST_AUTO_TEST_CASE(conforms_on_a_part_of_the_ranks) {
   });
 }
 
+BOOST_AUTO_TEST_CASE(done_is_true_when_all_have_come) {
+  on_all_ranks([] {
+    done_waits_for_the_last_rank(Comm(Mpi(MPI_COMM_WORLD)), [] { MPI_Barrier(MPI_COMM_WORLD); });
+  });
+}
+
 BOOST_AUTO_TEST_CASE(ranks_of_one_machine_share_a_node) {
   on_all_ranks([] {
     Comm const comm{Mpi(MPI_COMM_WORLD)};

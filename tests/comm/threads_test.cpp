@@ -8,6 +8,7 @@
 #include <boost/test/data/test_case.hpp>
 
 #include <atomic>
+#include <barrier>
 #include <chrono>
 #include <cstdint>
 #include <exception>
@@ -115,6 +116,21 @@ BOOST_AUTO_TEST_SUITE(comm_threads)
 BOOST_DATA_TEST_CASE(conforms, data::make({1, 2, 3, 4, 8}), ranks) {
   run_ranks(ranks, [](Comm const& comm) { conformance(comm); });
   run_ranks(ranks, [](Comm const& comm) { conformance(comm); }, {.ranks_per_node = 2});
+}
+
+BOOST_DATA_TEST_CASE(done_is_true_when_all_have_come, data::make({1, 2, 3}), ranks) {
+  std::barrier all(ranks);
+  run_ranks(ranks, [&](Comm const& comm) { done_waits_for_the_last_rank(comm, [&] { all.arrive_and_wait(); }); });
+}
+
+BOOST_AUTO_TEST_CASE(done_is_true_where_wait_would_throw) {
+  auto const result = outcome(2, [&](Comm const& comm) {
+    if (comm.rank() == 1) throw Boom("instead");
+    auto request = comm.start_barrier();
+    conformance_cases::poll(request, "a barrier of a rank that threw");
+    request.wait();
+  });
+  BOOST_TEST(contains(result.seen[0], "rank 1 threw: instead"));
 }
 
 BOOST_AUTO_TEST_CASE(nodes_are_blocks_of_ranks) {

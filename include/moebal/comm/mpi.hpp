@@ -49,6 +49,7 @@ class Mpi {
   struct Pending {
     std::shared_ptr<State const> state;
     MPI_Request request = MPI_REQUEST_NULL;
+    int tested = MPI_SUCCESS; // what done() was told, for wait() to report
     std::vector<int> counts;               // all_to_all_v [4, R]: rows and first row for each rank, sent and received
     std::unique_ptr<std::byte[]> gathered; // sums of float and double: [R, n]
     void (*finish)(Pending const&) = [](Pending const&) {};
@@ -72,8 +73,15 @@ public:
       if (!pending_) return;
       auto const pending = std::exchange(pending_, nullptr); // done, whatever comes
       MPI_Request request = std::exchange(pending->request, MPI_REQUEST_NULL);
+      detail::require_mpi(pending->tested, "MPI_Test");
       detail::require_mpi(MPI_Wait(&request, MPI_STATUS_IGNORE), "MPI_Wait");
       pending->finish(*pending);
+    }
+    bool done() {
+      if (!pending_ || pending_->tested != MPI_SUCCESS) return true;
+      int complete = 0; // then MPI has freed the request, and waiting for none returns at once
+      pending_->tested = MPI_Test(&pending_->request, &complete, MPI_STATUS_IGNORE);
+      return complete != 0 || pending_->tested != MPI_SUCCESS;
     }
 
   private:

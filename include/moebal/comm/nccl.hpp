@@ -45,6 +45,7 @@ public:
       auto const handle = std::exchange(handle_, nullptr); // done, whatever comes
       handle->await(event_);
     }
+    bool done() { return !handle_ || handle_->settled(event_); }
 
   private:
     friend class Nccl;

@@ -103,6 +103,12 @@ public:
       std::this_thread::sleep_for(std::chrono::microseconds(20));
     }
   }
+  /// Whether await() would return or throw at once.
+  bool settled(cudaEvent_t event) const {
+    if (!comm_ || cudaEventQuery(event) != cudaErrorNotReady) return true;
+    ncclResult_t result = ncclSuccess;
+    return ncclCommGetAsyncError(comm_, &result) != ncclSuccess || (result != ncclSuccess && result != ncclInProgress);
+  }
 
 private:
   std::string late() const {

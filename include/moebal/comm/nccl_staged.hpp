@@ -41,6 +41,7 @@ public:
                            "NCCL: copy from the device");
       detail::require_cuda(cudaStreamSynchronize(stream_), "NCCL: copy from the device");
     }
+    bool done() { return !buffer_ || inner_.done(); }
 
   private:
     friend class NcclStaged;

@@ -42,6 +42,7 @@ public:
       hub_->await(*exchange);
       deliver_(*this, *exchange);
     }
+    bool done() { return !exchange_ || hub_->settled(*exchange_); }
 
   private:
     friend class Threads;

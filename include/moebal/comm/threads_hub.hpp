@@ -124,6 +124,12 @@ public:
     refuse_locked(missing + " did not arrive at " + exchange.name() + " within " + duration_text(timeout_));
   }
 
+  /// Whether await() would return or throw at once.
+  bool settled(Exchange const& exchange) {
+    std::lock_guard const lock(mutex_);
+    return exchange.arrived == ranks_ || failure_ != nullptr;
+  }
+
   /// The rank has returned: whoever still needs it fails now.
   void leave(Index rank) {
     std::lock_guard const lock(mutex_);

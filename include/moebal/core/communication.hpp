@@ -20,11 +20,15 @@ template <class T>
 concept summable = std::same_as<T, std::int64_t> || std::same_as<T, float> || std::same_as<T, double>;
 
 /// A collective that has started. wait() returns when this rank's part of it is done, and throws CommError where it
-/// failed; a second wait(), or one on a moved-from request, does nothing. Dropping a request without wait() is safe for
-/// this rank and does not disturb the others; what its view then holds is unspecified.
+/// failed; a second wait(), or one on a moved-from request, does nothing. done() never blocks: it lets the transport
+/// make progress, and is true once wait() would wait for no other rank, be it that it returns or that it throws; also
+/// after wait() and on a moved-from request. Only wait() finishes the result, throws, and keeps a time limit. Dropping a
+/// request without wait() is safe for this rank and does not disturb the others; what its view then holds is
+/// unspecified.
 template <class R>
 concept collective_request = std::movable<R> && !std::copyable<R> && requires(R& request) {
   { request.wait() } -> std::same_as<void>;
+  { request.done() } -> std::same_as<bool>;
 };
 
 namespace detail {
