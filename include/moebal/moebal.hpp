@@ -36,6 +36,7 @@
 #include "balance/zero_expert_bias.hpp"
 #include "balance/zero_expert_device_loss.hpp"
 #include "balancer.hpp"
+#include "comm/any.hpp"
 #include "comm/threads.hpp"
 #include "communicator.hpp"
 #include "core/topology.hpp"
