@@ -4,7 +4,7 @@
 // A strategy is a Recipe: a logit map, a selection, a gate, balancing rules with their scopes and a way to drop. What
 // its type says of itself becomes Facts, for the table and docs/strategies.md; method.hpp runs it.
 
-#include "counted.hpp"
+#include "comm.hpp"
 #include "maps.hpp"
 
 #include <moebal/backend/eigen.hpp>

@@ -74,7 +74,7 @@ public:
          moebal::Communicator<moebal::Threads> const& comm, std::uint64_t seed, moebal::TraceWriter* record,
          std::mutex& writing)
       : source_(source), setting_(setting), comm_(comm), seed_(seed), record_(record), writing_(writing) {
-    method_ = row.make(on_rank(make, comm.rank()), Comm(comm));
+    method_ = row.make(on_rank(make, comm.rank()), recorded(comm));
     Index const width = source.inputs() ? source.inputs()->shape().width() : 0;
     weights_.resize(std::size_t(source.inputs() ? method_->parameters(width) : 0) + std::size_t(make.experts));
     if (source.inputs())
@@ -87,7 +87,7 @@ public:
   double seconds() const { return method_->routing_seconds(); }
   Index computing() const { return method_->zeros().ffn; }
   Index tokens() const { return tokens_; }
-  Traffic traffic() const { return method_->comm().traffic(); }
+  Traffic traffic() const { return traffic_of(method_->comm()); }
 
   Tally step(Index step, bool judge) {
     Index const all = source_.micro_batches();

@@ -44,7 +44,7 @@ Result run_text(Row const& row, train::Corpus const& corpus, TextSetting const& 
     mine.judge.compare(method, ids, moebal::as_matrix(std::as_const(mine.reference)), mine.tally);
   };
   observer.ended = [&](Method const& method) {
-    notes[std::size_t(method.comm().rank())].traffic = method.comm().traffic();
+    notes[std::size_t(method.comm().rank())].traffic = traffic_of(method.comm());
   };
   auto const make_method = [&](Make make, Comm comm) {
     make.capacity = capacity; // counted: the model drops nothing

@@ -80,7 +80,7 @@ private:
 
   void work(Comm const& comm, Contestant const& contestant, lab::Make const& make,
             std::optional<Midway> const& midway) {
-    auto const method = contestant.make(lab::on_rank(make, comm.rank()), lab::Comm(comm));
+    auto const method = contestant.make(lab::on_rank(make, comm.rank()), lab::recorded(comm));
     if (comm.rank() == 0) start(*method, midway);
     if (midway && !midway->balancer.empty()) {
       std::istringstream in(midway->balancer);

@@ -37,6 +37,8 @@
 #include "balance/zero_expert_device_loss.hpp"
 #include "balancer.hpp"
 #include "comm/any.hpp"
+#include "comm/delayed.hpp"
+#include "comm/recording.hpp"
 #include "comm/threads.hpp"
 #include "communicator.hpp"
 #include "core/topology.hpp"

@@ -4,9 +4,12 @@
 #include "support/test.hpp"
 
 #include "comm/conformance.hpp"
+#include <moebal/comm/delayed.hpp>
 #include <moebal/comm/mpi.hpp>
+#include <moebal/comm/recording.hpp>
 #include <moebal/communicator.hpp>
 
+#include <chrono>
 #include <cstdint>
 #include <exception>
 #include <iostream>
@@ -47,6 +50,14 @@ BOOST_AUTO_TEST_SUITE(comm_mpi)
 
 BOOST_AUTO_TEST_CASE(conforms) {
   on_all_ranks([] { conformance(Comm(Mpi(MPI_COMM_WORLD))); });
+}
+
+BOOST_AUTO_TEST_CASE(conforms_counted_and_delayed) {
+  on_all_ranks([] {
+    Delayed const slow(Recording(Mpi(MPI_COMM_WORLD)), {.latency = std::chrono::microseconds(200)});
+    conformance(Communicator(slow));
+    BOOST_TEST(slow.inner().record().calls(CommVerb::all_to_all_v) > 0);
+  });
 }
 
 BOOST_AUTO_TEST_CASE(conforms_on_a_part_of_the_ranks) {
