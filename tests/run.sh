@@ -60,6 +60,7 @@ if [[ " $* " != *\ -[RELNIF]* && " $* " != *\ --rerun* && " $* " != *\ --show* &
   configuration=(-DMOEBAL_WERROR=$([[ $preset == ci ]] && echo ON || echo OFF))
   run baseline
   run asan
+  run asan_native
   # The sanitizer cannot place its memory where the kernel spreads addresses too widely.
   if setarch "$(uname -m)" -R true 2>/dev/null; then
     launcher=(setarch "$(uname -m)" -R)
