@@ -60,6 +60,7 @@
 #include "pipeline.hpp"
 #include "plan/capacity_bound.hpp"
 #include "plan/combine.hpp"
+#include "plan/dispatcher.hpp"
 #include "plan/gather.hpp"
 #include "plan/kept_weights.hpp"
 #include "plan/link_cost.hpp"

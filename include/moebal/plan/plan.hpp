@@ -44,6 +44,16 @@ public:
   Plan(Index tokens, Index top_k, Index experts, Index slots)
       : tokens_(tokens), top_k_(top_k), offsets_(std::size_t(experts) + 1), order_(std::size_t(slots), no_slot),
         slot_of_(std::size_t(tokens * top_k), no_slot), loads_(std::size_t(experts)), kept_(std::size_t(experts)) {}
+  /// Another shape, to be planned into. Allocates only where it is larger than any before.
+  void resize(Index tokens, Index top_k, Index experts, Index slots) {
+    tokens_ = tokens;
+    top_k_ = top_k;
+    offsets_.assign(std::size_t(experts) + 1, 0);
+    order_.resize(std::size_t(slots));
+    slot_of_.resize(std::size_t(tokens * top_k));
+    loads_.resize(std::size_t(experts));
+    kept_.resize(std::size_t(experts));
+  }
 
   Index tokens() const { return tokens_; }
   Index top_k() const { return top_k_; }

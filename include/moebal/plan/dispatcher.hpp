@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// Rows of tokens to the ranks that hold their experts, and back.
+
+#include "align.hpp"
+#include "dispatch_counts.hpp"
+#include "group.hpp"
+#include "row_exchange.hpp"
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace moebal {
+
+struct DispatchOptions {
+  /// The exchange in S parts: each rank's experts are cut into S runs, so that the rows of one run can travel while
+  /// another is computed. Up to the experts of a rank; more are allowed and empty.
+  Index slices = 1;
+};
+
+/// The experts of one slice of this rank: local experts [first, end), and their rows [first_row, end_row) of what was
+/// received.
+struct DispatchSlice {
+  Index first, end;
+  Index first_row, end_row;
+};
+
+/// Takes the rows of kept pairs to the ranks of their experts and back. Each rank has one, and all call the same:
+///
+///   Dispatcher dispatcher(comm, topology_of(comm, E));
+///   dispatcher.plan(exec, policy, ids, weights);          // collective: who sends what where
+///   gather_into(exec, dispatcher.view(), x, slots);       // slots [dispatcher.slots(), D]
+///   dispatcher.send(exec, slots, received);               // received [dispatcher.received(), D]
+///   ... expert i of this rank works on rows [dispatcher.offsets()[i], dispatcher.offsets()[i + 1]) ...
+///   dispatcher.send_back(exec, outputs, slots);
+///   combine_into(exec, dispatcher.view(), slots, weights, y);
+///
+/// Rows arrive by expert, then by the rank that they come from, then in the order of slots there: of flat pair index,
+/// unless SlotOrder::Priority is asked for. That order, and so every bit, is the same on every path and in any number
+/// of slices; and where a batch is cut over the ranks in order it is the order of one rank that holds the whole batch.
+/// The backward is the same two moves: gradients of the outputs with send, those of the rows with send_back.
+///
+/// @tparam Counts  ExactCounts or FixedCapacity
+/// @tparam Path    path::Flat, path::InsideFirst or path::BetweenFirst
+/// Cost: a move is one exchange of rows a hop, and a copy of the rows that arrive, for all_to_all_v delivers them by
+/// rank; none where no two experts of a rank are in one slice. Host memory. Nothing is allocated beside what the
+/// communicator does once a batch as large was seen.
+/// Errors: ShapeError before anything is sent; StateError for a move before plan; CommError as the communicator says.
+template <communicator Comm, dispatch_counts Counts = ExactCounts, dispatch_path Path = path::Flat> class Dispatcher {
+  static_assert(std::same_as<typename Comm::memory, HostMemory>,
+                "moebal: a Dispatcher moves rows in host memory: give it a communicator of host memory");
+  static constexpr bool fixed = std::same_as<Counts, FixedCapacity>;
+
+public:
+  Dispatcher(Comm comm, Topology topology, Counts counts = {}, Path path = {}, DispatchOptions options = {})
+      : Dispatcher(std::move(comm), topology, counts, path, options, NodeRanks(topology)) {}
+
+  Topology const& topology() const { return topology_; }
+  /// Experts of this rank: those of topology().experts_of(rank), in that order.
+  Index local_experts() const { return Index(offsets_.size()) - 1; }
+
+  /// Plans the way of the pairs that are kept. Collective.
+  /// @param ids      [T, K] distinct ids in [0, E) or no_expert; each rank has a T of its own
+  /// @param weights  [T, K], read by the drop policy; may be empty for the policies that read none
+  /// With FixedCapacity the policy's capacity is not read.
+  /// @throws ShapeError also where DropNone meets more pairs of an expert than a fixed capacity has slots
+  template <execution Exec, drop_policy Drop, matrix_like Ids, matrix_like Weights>
+  void plan(Exec const& exec, PlanPolicy<Drop> policy, Ids&& ids, Weights&& weights) {
+    MatrixView<ExpertId const> const choices = as_matrix(ids);
+    Index const tokens = choices.rows(), top_k = choices.cols(), experts = topology_.experts();
+    learn_counts(); // of a plan that was never used
+    planned_ = false;
+    if constexpr (fixed) policy.capacity = capacities::absolute(counts_.slots);
+    workspace_.reserve(plan_workspace_bytes<element_of<Weights>>(exec, policy, tokens, top_k, experts));
+    plan_.resize(tokens, top_k, experts, tokens * top_k);
+    plan_into(exec, policy, experts, choices, as_matrix(weights), plan_.target(), WorkspaceView<>(workspace_),
+              order_.map());
+    for (Index c = 0; c < experts; ++c) table_.mine()[c] = plan_.kept()[order_.place(c)];
+    if constexpr (fixed) {
+      pad(exec);
+      counting_.emplace(table_.start(comm_, known));
+      lay_out([](Index, Index) { return Index(0); }); // nobody knows yet
+    } else {
+      table_.start(comm_, known).wait();
+      lay_out(table_);
+    }
+    planned_ = true;
+  }
+  /// Nothing is dropped.
+  template <execution Exec, matrix_like Ids> void plan(Exec const& exec, Ids&& ids) {
+    plan(exec, PlanPolicy<>{}, ids, MatrixView<float const>{});
+  }
+
+  /// The plan of this rank's pairs, for gather, scatter and combine. Its experts stand in the order in which rows leave
+  /// (by id where that is by rank too); loads and kept, and so drop_counts, are of this rank's pairs.
+  PlanView<> view() const {
+    require_plan();
+    return fixed ? padded_.view() : plan_.view();
+  }
+  /// Rows that this rank sends.
+  Index slots() const { return view().offsets[topology_.experts()]; }
+  /// Rows that this rank's experts get. With FixedCapacity these are known when the counts are here, which this waits
+  /// for; most_received() is enough for any routing.
+  Index received() { return offsets()[local_experts()]; }
+  Index most_received() const {
+    require_plan();
+    if constexpr (fixed) return comm_.size() * local_experts() * counts_.slots;
+    return offsets_.back();
+  }
+  /// [local experts + 1] first row of each, then received().
+  VectorView<Index const> offsets() {
+    require_plan();
+    learn_counts();
+    return offsets_;
+  }
+  Index slices() const { return order_.slices(); }
+  /// The experts and rows of slice s.
+  DispatchSlice slice(Index s) {
+    require_within("slice", 0, slices() - 1, s);
+    auto const all = order_.columns(comm_.rank()), part = order_.columns(comm_.rank(), s);
+    Index const first = part.first - all.first, end = part.end - all.first;
+    return {first, end, offsets()[first], offsets()[end]};
+  }
+
+  /// slots [slots(), D] -> received [received(), D]. Collective. With FixedCapacity `received` has room for
+  /// most_received() rows unless the counts were asked for before.
+  template <execution Exec, matrix_like Slots, matrix_like Received>
+  void send(Exec const& exec, Slots&& slots, Received&& received) {
+    auto const from = checked("rows of slots", this->slots(), as_matrix(slots));
+    auto const to = checked("rows of received", rows_needed(), as_matrix(received));
+    require_same_columns(from, to);
+    exchange_.prepare_there(from.cols());
+    for (Index s = 0; s < slices(); ++s) exchange_.start_there(comm_, s, from, to);
+    learn_counts();
+    for (Index s = 0; s < slices(); ++s) exchange_.finish_there(exec, comm_, s, to);
+  }
+  /// outputs [received(), D] -> slots [slots(), D], each row to where it came from; fillers become zero. Collective.
+  template <execution Exec, matrix_like Outputs, matrix_like Slots>
+  void send_back(Exec const& exec, Outputs&& outputs, Slots&& slots) {
+    auto const from = checked("rows of outputs", received(), as_matrix(outputs));
+    auto const to = checked("rows of slots", this->slots(), as_matrix(slots));
+    require_same_columns(from, to);
+    exchange_.prepare_back(from.cols());
+    for (Index s = 0; s < slices(); ++s) exchange_.start_back(exec, comm_, s, from, to);
+    for (Index s = 0; s < slices(); ++s) exchange_.finish_back(s);
+  }
+  /// There, through the experts and back: slice s + 1 is under way while compute(slice(s)) runs, and what that leaves
+  /// in its rows of `outputs` starts back at once. The same bits as send, compute for each slice, send_back.
+  /// Collective.
+  /// @param slots     [slots(), D]
+  /// @param received  [received(), D] (as in send)
+  /// @param outputs   [received(), D2]; may be the memory of received
+  /// @param answers   [slots(), D2] out, other memory than slots
+  /// @param compute   compute(DispatchSlice); on this communicator it calls nothing
+  template <execution Exec, matrix_like Slots, matrix_like Received, matrix_like Outputs, matrix_like Answers, class F>
+  void send_through(Exec const& exec, Slots&& slots, Received&& received, Outputs&& outputs, Answers&& answers,
+                    F&& compute) {
+    auto const from = checked("rows of slots", this->slots(), as_matrix(slots));
+    auto const to = checked("rows of received", rows_needed(), as_matrix(received));
+    auto const out = checked("rows of outputs", rows_needed(), as_matrix(outputs));
+    auto const back = checked("rows of answers", this->slots(), as_matrix(answers));
+    require_same_columns(from, to);
+    require_same_columns(out, back);
+    exchange_.prepare_there(from.cols());
+    exchange_.prepare_back(out.cols());
+    exchange_.start_there(comm_, 0, from, to);
+    learn_counts();
+    for (Index s = 0; s < slices(); ++s) {
+      if (s + 1 < slices()) exchange_.start_there(comm_, s + 1, from, to);
+      exchange_.finish_there(exec, comm_, s, to);
+      compute(slice(s));
+      exchange_.start_back(exec, comm_, s, out, back);
+    }
+    for (Index s = 0; s < slices(); ++s) exchange_.finish_back(s);
+  }
+
+private:
+  static constexpr auto known = Path::hops > 1 ? detail::CountsOf::Everybody : detail::CountsOf::Arriving;
+  static constexpr auto fillers = fixed ? detail::Fillers::Some : detail::Fillers::None;
+
+  Dispatcher(Comm comm, Topology const& topology, Counts counts, Path path, DispatchOptions options,
+             NodeRanks const& nodes)
+      : comm_(std::move(comm)), topology_(topology), counts_(counts),
+        order_(path, topology_, nodes, checked(comm_, topology_, counts, options), options.slices),
+        exchange_(detail::HopPlanner<Path>(topology_, nodes, comm_.rank()), options.slices),
+        table_(order_, comm_.size(), comm_.rank()), offsets_(std::size_t(order_.columns(comm_.rank()).size()) + 1) {}
+
+  static Index checked(Comm const& comm, Topology const& topology, Counts counts, DispatchOptions options) {
+    require_equal("ranks of a dispatcher's topology (as of its communicator)", comm.size(), topology.ranks());
+    require_at_least("slices of a dispatcher", 1, options.slices);
+    if constexpr (fixed) require_at_least("slots of a fixed capacity", 1, counts.slots);
+    return comm.rank();
+  }
+  void require_plan() const {
+    if (!planned_) throw StateError("moebal: a dispatcher moves rows: needed a plan, had none (call plan first)");
+  }
+  Index rows_needed() const { return counting_ ? most_received() : offsets_.back(); }
+  template <class T> auto checked(char const* name, Index rows, MatrixView<T> matrix) const {
+    require_plan();
+    require_at_least(name, rows, matrix.rows());
+    return detail::byte_rows(matrix);
+  }
+  template <class A, class B> static void require_same_columns(A const& from, B const& to) {
+    require_equal("bytes of a row that is received (as sent)", from.cols(), to.cols());
+  }
+
+  // Each expert's slots filled up to the fixed capacity.
+  template <class Exec> void pad(Exec const& exec) {
+    auto const kept = plan_.kept();
+    for (Index e = 0; e < topology_.experts(); ++e) // only where the policy drops nothing
+      if (Index const had = kept[order_.place_of(ExpertId(e))]; had > counts_.slots)
+        require_within("pairs of expert " + std::to_string(e) + " with a fixed capacity and no drops", 0, counts_.slots,
+                       had);
+    Alignment const alignment{.slots_per_expert = counts_.slots};
+    padded_.resize(plan_.tokens(), plan_.top_k(), plan_.experts(), plan_.experts() * counts_.slots);
+    align_into(exec, alignment, plan_.view(), padded_.target());
+  }
+  template <class Kept> void lay_out(Kept const& kept) {
+    auto const kept_rows = [&](Index q, Index column) { return kept(q, column); };
+    auto const room = [&](Index q, Index column) {
+      if constexpr (fixed) return counts_.slots;
+      return kept(q, column);
+    };
+    exchange_.plan(order_, comm_.rank(), room, kept_rows, offsets_);
+  }
+  void learn_counts() {
+    if (!counting_) return;
+    auto counting = std::exchange(counting_, std::nullopt);
+    planned_ = false; // unless they come
+    counting->wait();
+    lay_out(table_);
+    planned_ = true;
+  }
+
+  Comm comm_;
+  Topology topology_;
+  [[no_unique_address]] Counts counts_;
+  detail::ExpertOrder order_;
+  detail::RowExchange<Comm, Path, fillers> exchange_;
+  detail::CountTable table_;
+  std::optional<typename Comm::Request> counting_; // with FixedCapacity, until somebody needs the counts
+  std::vector<Index> offsets_;                     // [local experts + 1]
+  Plan plan_, padded_;
+  Workspace workspace_;
+  bool planned_ = false;
+};
+
+} // namespace moebal
