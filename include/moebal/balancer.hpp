@@ -34,9 +34,13 @@ namespace moebal {
 /// over all ranks, also where they hold unequal numbers of tokens. The losses of the G micro-batches are averaged:
 /// terms are already divided by G, and are summed by the user. Sequence and MicroBatch average the ranks' own losses.
 ///
-/// Cost: observe copies S rows of integers and, at GlobalBatch, sums over the ranks one message: E counts and a
-/// header of two. That is one message a micro-batch, or one a step where TwoPass is used or no loss rule is there.
-/// terms: S E slopes. After the first step of a kind nothing is allocated.
+/// Cost: observe copies S rows of integers and, at GlobalBatch, starts the sum of one message over the ranks: E counts
+/// and a header of two. That is one message a micro-batch, or one a step where TwoPass is used or no loss rule is there.
+/// Nobody waits for it before terms, window or end_step read it: between lies work to hide it under. A model of L
+/// layers has L balancers with copies of one communicator: each sends its own message when its layer is routed, or,
+/// over Communicator<Packed<Backend>>, all send one when the last layer is (comm/packed.hpp).
+/// terms: S E slopes. After the first step of a kind nothing is allocated here.
+/// Moves, also with sums under way, and does not copy: a copy would be one more participant in them.
 /// Exactness: windows and bias have the same bits for any cut of the step over sequences, micro-batches and ranks
 /// that the scope sums over, and on all ranks.
 /// Errors: StateError for a call at the wrong moment and for saved state that does not fit, ShapeError, CommError.
@@ -52,7 +56,7 @@ template <class Scope, class Rule, class Comm = Communicator<Self>, class Real =
 
   using RuleSet = detail::as_rules_t<std::conditional_t<swapped, Rules<>, Rule>>; // one sentence is enough
   using Traits = detail::Traits<RuleSet>;
-  using Record = detail::StepRecord<Scope, typename Traits::needs, typename Traits::pooled, Real, Traits::has_loss>;
+  using Record = detail::StepRecord<Scope, Traits, Real, typename Comm::Request>;
 
 public:
   using needs = typename Traits::needs;   // what the router has to collect: route_into<Balancer::needs>
@@ -65,7 +69,7 @@ public:
   /// shape: E >= 1 and 1 <= K <= E. The last argument, std::type_identity<double>{}, is for routers that compute in
   /// double.
   Balancer(Scope, Rule rule, BalancerShape shape, Comm comm = Comm{}, std::type_identity<Real> = {})
-      : shape_(checked(shape)), states_(rule, shape.experts), comm_(std::move(comm)), step_(shape.experts),
+      : shape_(detail::checked(shape)), states_(rule, shape.experts), comm_(std::move(comm)), step_(shape.experts),
         bias_(has_bias ? std::size_t(token_classes * shape.experts) : 0, bias_by == BiasBy::Scaling ? 1.0f : 0.0f),
         moved_(bias_.size()) {}
 
@@ -83,9 +87,10 @@ public:
 
   /// Takes the statistics of micro-batch g, in the order 0, 1, ... G - 1. load: LoadView or Load of at least `needs`,
   /// one row a sequence; it is copied. A micro-batch that was observed already (a recomputed forward pass) is
-  /// compared, not counted. Collective at GlobalBatch for each new micro-batch, or (TwoPass, or no loss rule) for the
-  /// last. ShapeError where a window has more tokens than its sums have room for: stats::max_tokens<Real> with score
-  /// sums, 2^22 with a z-loss, 2^40 else.
+  /// compared, not counted. Starts a collective, and waits for nobody: at GlobalBatch for each new micro-batch, or
+  /// (TwoPass, or no loss rule) for the last; at a narrower scope with a bias rule or a stateful rule for the last.
+  /// ShapeError where a window has more tokens than its sums have room for: stats::max_tokens<Real> with score sums,
+  /// 2^22 with a z-loss, 2^40 else. What is too much only over the ranks is refused where the sum is read.
   template <class L> void observe(Index g, L const& load) {
     static_assert(detail::load_on_host<L>, "moebal: observe takes a Load or a LoadView in host memory");
     static_assert(detail::load_has<L, needs>,
@@ -96,23 +101,24 @@ public:
     if (g > step_.observed())
       detail::refuse<StateError>("observe: micro-batches come in order", std::to_string(step_.observed()),
                                  std::to_string(g));
-    if (g == step_.observed()) return step_.observe(load, sum_over_ranks());
+    if (g == step_.observed()) return step_.observe(load, comm_);
     if (!step_.same(g, load))
       detail::refuse<StateError>("observe: micro-batch " + std::to_string(g) + " was observed already",
                                  "the same statistics when it is recomputed", "others");
   }
 
-  /// Loss and slopes of micro-batch g. Never collective; may be asked again.
+  /// Loss and slopes of micro-batch g. Waits for its sum over the ranks; may be asked again. After a CommError the step
+  /// is lost: abandon_step.
   Terms<Real> terms(Index g) {
     require_observed("terms", g, Scope::accumulate);
     Index const sequences = step_.sequences(g); // may be 0
     terms_.clear(sequences, shape_.experts, Traits::has_slopes, Traits::has_weight_slopes, Traits::has_z_slopes);
-    if constexpr (!has_loss) return terms_.view();
-    for (Index w = 0; w < step_.windows(g); ++w) {
+    for (Index w = 0; has_loss && w < step_.windows(g); ++w) {
       auto const wide = window(g, w);
       states_.each(wide, [&](auto const& rule, auto const& narrow, VectorView<float>) { terms_.add(rule, narrow, w); });
     }
-    if constexpr (!Scope::per_sequence) terms_.repeat_first(); // one window: all sequences have its slopes
+    step_.poll();
+    if constexpr (has_loss && !Scope::per_sequence) terms_.repeat_first(); // one window: all sequences have its slopes
     return terms_.view();
   }
 
@@ -121,6 +127,7 @@ public:
   Window<needs, pooled> window(Index g, Index w = 0) {
     require_observed("window", g, Record::how);
     require_within("window: sequence", 0, step_.windows(g) - 1, w);
+    step_.settle(g);
     // With TwoPass the mean runs over the step, else over a micro-batch, and the micro-batches are averaged.
     constexpr bool by_sum = Scope::accumulate == Accumulate::TwoPass;
     Index const micro_batches = step_.micro_batches(), tokens = step_.mean_tokens(g, w);
@@ -136,8 +143,8 @@ public:
 
   /// Closes the step: stateful rules move their state and bias rules the bias by one window, the same on all ranks:
   /// the whole step at GlobalBatch; rank 0's first micro-batch (or its first sequence) at the narrower scopes without
-  /// accumulation, all of its micro-batches with. rate_scale multiplies the steps of the bias (see also Annealed).
-  /// Collective where a bias rule or a stateful rule runs at a scope narrower than GlobalBatch.
+  /// accumulation, all of its micro-batches with. Waits for that window. rate_scale multiplies the steps of the bias
+  /// (see also Annealed).
   void end_step(float rate_scale = 1) {
     require_open("end_step");
     if (step_.observed() != step_.micro_batches())
@@ -148,7 +155,8 @@ public:
     ++steps_;
   }
 
-  /// Closes the step as if it had never been opened: a skipped batch, or a way out after an error. Not collective.
+  /// Closes the step as if it had never been opened: a skipped batch, or a way out after an error. Not collective: sums
+  /// that were started are dropped, which disturbs no other rank.
   void abandon_step() {
     require_open("abandon_step");
     step_.close();
@@ -174,10 +182,15 @@ public:
     detail::write_state(out, state());
   }
   /// Reads what save wrote, for the same scope, rules and sizes. StateError for anything else, and then nothing has
-  /// changed.
-  void restore(std::istream& in) {
+  /// changed. Not in an open step.
+  void restore(std::istream& in) { restore(read(in)); }
+  /// What was read and found to fit, and is not taken yet: so that several balancers are restored all or not at all.
+  using State = detail::BalancerState;
+  State read(std::istream& in) const {
     require_closed("restore");
-    auto read = detail::read_state(in, state());
+    return detail::read_state(in, state());
+  }
+  void restore(State const& read) {
     auto const states = read.numbers.begin() + std::ptrdiff_t(bias_.size());
     std::copy(read.numbers.begin(), states, bias_.begin());
     std::copy(states, read.numbers.end(), states_.numbers().begin());
@@ -185,11 +198,6 @@ public:
   }
 
 private:
-  static BalancerShape checked(BalancerShape shape) {
-    require_at_least("experts of the balancer", 1, shape.experts);
-    require_within("top_k of the balancer", 1, shape.experts, shape.top_k);
-    return shape;
-  }
   void require_open(char const* what) const {
     if (!step_.open()) detail::refuse<StateError>(what, "an open step (call begin_step first)", "none");
   }
@@ -206,12 +214,8 @@ private:
                                      ": observed micro-batches",
                                  "at least " + std::to_string(needed), std::to_string(step_.observed()));
   }
-  auto sum_over_ranks() const {
-    return [this](VectorView<std::int64_t> values) { comm_.all_reduce_sum(values); };
-  }
-
   void move(float rate_scale) {
-    auto const loads = step_.bias_loads(comm_.rank() == 0, sum_over_ranks());
+    auto const loads = step_.bias_loads();
     Window<needs, pooled> wide(shape_.top_k, step_.no_scores(), loads, 0, 0, 1.0 / stats::score_one<Real>);
     states_.each(wide.at_step(steps_),
                  [&]<class R>(R const& rule, detail::window_of<R> const& narrow, VectorView<float> numbers) {
@@ -223,7 +227,7 @@ private:
                  });
   }
 
-  detail::BalancerState state() const {
+  State state() const {
     std::string name = std::string(Scope::name) + (Scope::accumulate == Accumulate::None      ? ""
                                                    : Scope::accumulate == Accumulate::Running ? ",running"
                                                                                               : ",two_pass");

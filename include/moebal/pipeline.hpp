@@ -40,7 +40,7 @@ public:
 
   /// Routes micro-batch g of the open step and shows its statistics to the balancer.
   ///   logits [T, E] in;  options: padding, segments, in;  routing: expert_ids and weights [T, K], out
-  /// Collective where the balancer's observe is. Throws ShapeError, StateError or CommError; after a ShapeError nothing has changed.
+  /// Collective as the balancer's observe is. Throws ShapeError, StateError or CommError; after a ShapeError nothing has changed.
   template <execution Exec, matrix_like Logits>
   void forward_into(Exec const& exec, Index g, Logits const& logits, RowOptions<> options, RoutingView<real> routing) {
     auto const x = as_matrix(logits);

@@ -3,7 +3,7 @@
 
 #include "laws/balancer_cuts.hpp"
 
-#include <map>
+#include <barrier>
 
 // begin, observe, terms, end: what counts once, what is refused at the wrong moment, and what ranks tell one another.
 
@@ -119,8 +119,8 @@ BOOST_AUTO_TEST_CASE(ranks_exchange_one_message_of_integers_a_micro_batch_or_a_s
 
 BOOST_AUTO_TEST_CASE(recomputing_never_counts_twice) {
   cuts::each_scope([&](auto scope) {
-    Balancer once{scope, Rules{SwitchLoss<>{}, LossFreeBias{}, ZLoss{}}, shape};
-    auto twice = once;
+    Rules const rules{SwitchLoss<>{}, LossFreeBias{}, ZLoss{}};
+    Balancer once{scope, rules, shape}, twice{scope, rules, shape};
     constexpr bool late = decltype(scope)::accumulate == Accumulate::TwoPass;
     once.begin_step(3), twice.begin_step(3);
     for (Index g = 0; g < 3; ++g) {
@@ -242,8 +242,8 @@ BOOST_AUTO_TEST_CASE(a_window_that_could_overflow_is_refused) {
 
 BOOST_AUTO_TEST_CASE(an_abandoned_step_was_never_there) {
   cuts::each_scope([&](auto scope) {
-    Balancer balancer{scope, Rules{SwitchLoss<>{}, LossFreeBias{}}, shape};
-    auto straight = balancer;
+    Rules const rules{SwitchLoss<>{}, LossFreeBias{}};
+    Balancer balancer{scope, rules, shape}, straight{scope, rules, shape};
     balancer.begin_step(2);
     balancer.observe(0, load(9, 3));
     balancer.abandon_step();
@@ -258,10 +258,122 @@ BOOST_AUTO_TEST_CASE(an_abandoned_step_was_never_there) {
   });
 }
 
+/// f(scope, rules) for those that sum over the ranks.
+template <class F> void each_that_sums(F const& f) {
+  Rules const both{SwitchLoss<>{}, LossFreeBias{.rate = 0.5f}};
+  f(GlobalBatch<>{}, both), f(GlobalBatch<Accumulate::Running>{}, both), f(GlobalBatch<Accumulate::TwoPass>{}, both);
+  f(GlobalBatch<>{}, Rules{LossFreeBias{.rate = 0.5f}}), f(MicroBatch<>{}, both);
+}
+/// Moves and answers of a step of two micro-batches of this rank that was observed.
+template <class B> std::vector<double> close(B& balancer) {
+  std::vector<double> seen;
+  for (Index g = 0; g < 2; ++g) seen.push_back(balancer.terms(g).loss);
+  balancer.end_step();
+  seen.insert(seen.end(), balancer.bias().begin(), balancer.bias().end());
+  return seen;
+}
+template <class B> void observe_two(B& balancer, Index rank) {
+  balancer.begin_step(2);
+  for (Index g = 0; g < 2; ++g) balancer.observe(g, load(std::uint64_t(2 * rank + g), 1 + rank));
+}
+
+BOOST_AUTO_TEST_CASE(observing_waits_for_nobody) {
+  each_that_sums([](auto scope, auto rules) {
+    std::barrier all(2);
+    run_ranks(2, [&](Communicator<Threads> comm) {
+      std::vector<Balancer<decltype(scope), decltype(rules), Communicator<Threads>>> layers;
+      for (int layer = 0; layer < 3; ++layer) layers.emplace_back(scope, rules, shape, comm);
+      if (comm.rank() == 1) all.arrive_and_wait(); // rank 0 has observed everything by then
+      for (auto& layer : layers) observe_two(layer, comm.rank());
+      if (comm.rank() == 0) all.arrive_and_wait();
+      for (auto& layer : layers) (void)close(layer);
+    });
+  });
+}
+
+BOOST_AUTO_TEST_CASE(a_balancer_moves_with_sums_under_way) {
+  each_that_sums([](auto scope, auto rules) {
+    run_ranks(3, [&](Communicator<Threads> comm) {
+      using B = Balancer<decltype(scope), decltype(rules), Communicator<Threads>>;
+      B straight{scope, rules, shape, comm}, before{scope, rules, shape, comm}, target{scope, rules, shape, comm};
+      for (B* b : {&straight, &before, &target}) observe_two(*b, comm.rank());
+      auto const needed = close(straight);
+      B moved{std::move(before)};
+      target = std::move(moved); // which had sums under way itself
+      if (close(target) != needed) throw std::logic_error("a moved balancer answers otherwise");
+    });
+  });
+}
+
+BOOST_AUTO_TEST_CASE(abandoned_sums_are_not_the_next_steps) {
+  each_that_sums([](auto scope, auto rules) {
+    run_ranks(2, [&](Communicator<Threads> comm) {
+      using B = Balancer<decltype(scope), decltype(rules), Communicator<Threads>>;
+      B straight{scope, rules, shape, comm}, other{scope, rules, shape, comm};
+      other.begin_step(2);
+      for (Index g = 0; g < 2; ++g) other.observe(g, load(77, 3));
+      other.abandon_step();
+      for (B* b : {&straight, &other}) observe_two(*b, comm.rank());
+      if (close(straight) != close(other)) throw std::logic_error("an abandoned step was counted");
+    });
+  });
+}
+
+BOOST_AUTO_TEST_CASE(a_step_with_a_failed_sum_is_only_abandoned) {
+  each_that_sums([](auto scope, auto rules) {
+    std::string told;
+    std::barrier all(2);
+    BOOST_CHECK_THROW(run_ranks(2,
+                                [&](Communicator<Threads> comm) {
+                                  if (comm.rank() == 1) {
+                                    all.arrive_and_wait(); // rank 0 has observed
+                                    comm.barrier(); // instead of a sum
+                                    return;
+                                  }
+                                  Balancer balancer{scope, rules, shape, comm};
+                                  balancer.begin_step(1);
+                                  balancer.observe(0, load(1));
+                                  all.arrive_and_wait();
+                                  try {
+                                    (void)balancer.terms(0);
+                                    balancer.end_step();
+                                  } catch (CommError const&) {
+                                  }
+                                  try {
+                                    balancer.end_step();
+                                  } catch (StateError const& error) {
+                                    told = error.what();
+                                  }
+                                  balancer.abandon_step();
+                                  balancer.begin_step(1);
+                                }),
+                      CommError);
+    BOOST_TEST(told == "moebal: a step of which a sum over the ranks failed: needed abandon_step, had a call that "
+                       "reads the sum");
+  });
+}
+
+BOOST_AUTO_TEST_CASE(a_window_that_could_overflow_over_the_ranks_is_refused_where_it_is_read) {
+  run_ranks(2, [](Communicator<Threads> comm) {
+    Load<synthetic::AllStatistics> most(1, experts);
+    most.view().tokens(0) = stats::max_tokens<float>;
+    Balancer balancer{GlobalBatch<>{}, cuts::CvSquared{}, shape, comm};
+    balancer.begin_step(1);
+    balancer.observe(0, most);
+    try {
+      (void)balancer.terms(0);
+    } catch (ShapeError const&) {
+      balancer.abandon_step();
+      return;
+    }
+    throw std::logic_error("not refused");
+  });
+}
+
 BOOST_AUTO_TEST_CASE(a_step_forgets_the_one_before) {
   cuts::each_scope([&](auto scope) {
-    Balancer used{scope, Rules{SwitchLoss<>{}, ZLoss{}}, shape};
-    auto fresh = used;
+    Rules const rules{SwitchLoss<>{}, ZLoss{}};
+    Balancer used{scope, rules, shape}, fresh{scope, rules, shape};
     used.begin_step(3);
     for (Index g = 0; g < 3; ++g) used.observe(g, load(7 + std::uint64_t(g), 3));
     used.end_step();

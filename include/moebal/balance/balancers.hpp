@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <iosfwd>
 #include <tuple>
+#include <utility>
 
 namespace moebal {
 
@@ -87,10 +88,16 @@ public:
   void save(std::ostream& out) const {
     std::apply([&](auto const&... b) { (b.save(out), ...); }, all_);
   }
-  void restore(std::istream& in) {
-    auto read = all_; // so that a refusal of the second leaves the first as it was
-    std::apply([&](auto&... b) { (b.restore(in), ...); }, read);
-    all_ = read; // element by element: views of the bias stay valid
+  void restore(std::istream& in) { restore(read(in)); }
+  /// All are read before one is restored: a refusal of the second leaves the first as it was.
+  using State = std::tuple<typename First::State, typename Rest::State...>;
+  State read(std::istream& in) const {
+    return std::apply([&](auto const&... b) { return State{b.read(in)...}; }, all_); // braces: in this order
+  }
+  void restore(State const& read) {
+    [&]<std::size_t... i>(std::index_sequence<i...>) {
+      (std::get<i>(all_).restore(std::get<i>(read)), ...);
+    }(std::index_sequence_for<First, Rest...>{});
   }
 
 private:

@@ -4,6 +4,7 @@
 // A scope says how far to sum before a rule reads. The papers agree that it matters more than the rule (2501.11873
 // Table 1).
 
+#include "../core/errors.hpp"
 #include "../core/ids.hpp"
 
 #include <concepts>
@@ -55,5 +56,12 @@ struct BalancerShape {
   Index top_k = 0;   // K
   Reduction reduction = Reduction::MeanOverRanks;
 };
+namespace detail {
+inline BalancerShape checked(BalancerShape shape) {
+  require_at_least("experts of the balancer", 1, shape.experts);
+  require_within("top_k of the balancer", 1, shape.experts, shape.top_k);
+  return shape;
+}
+} // namespace detail
 
 } // namespace moebal

@@ -2,10 +2,11 @@
 #pragma once
 
 // The statistics of one open optimizer step: what each micro-batch counted here, and the windows that a scope makes
-// of it. How sums travel between ranks is the caller's: `reduce(values)` adds the same int64 of all ranks, in place.
+// of it. Sums over the ranks are started when a window is complete here, and waited for when it is read.
 
 #include "rules.hpp"
 #include "scope.hpp"
+#include "summed_rows.hpp"
 
 #include "../core/errors.hpp"
 
@@ -60,17 +61,24 @@ template <class List, class From> bool same_row(From const& load, Index s, std::
   return same;
 }
 
-/// has_loss: somebody asks for the windows of each micro-batch; else only their sum at the end matters.
-template <class Scope, class Needs, class Pooled, class Real, bool has_loss> class StepRecord {
+/// Traits: those of the rules. With loss rules somebody asks for the windows of each micro-batch; else only their sum
+/// at the end matters.
+template <class Scope, class Traits, class Real, collective_request Request> class StepRecord {
+  static_assert(!(Scope::per_sequence && Scope::over_ranks),
+                "moebal: sequences are of one rank: a scope over the ranks has one window for each micro-batch");
+  using Needs = typename Traits::needs;
+  using Pooled = typename Traits::pooled;
+
 public:
   using Scores = LoadView<Needs>; // rows in the layout of what is collected
   using Loads = LoadView<Pooled>; // rows in the layout of what is pooled
   // Without a loss rule nobody asks for the windows between, so one sum over the ranks at the end does.
-  static constexpr Accumulate how = Scope::over_ranks && !has_loss ? Accumulate::TwoPass : Scope::accumulate;
+  static constexpr Accumulate how =
+      Scope::over_ranks && !Traits::has_loss ? Accumulate::TwoPass : Scope::accumulate;
 
-  explicit StepRecord(Index experts)
-      : experts_(experts), zero_scores_(std::size_t(Needs::slots(experts))),
-        bias_load_(std::size_t(Pooled::slots(experts))) {}
+  explicit StepRecord(Index experts) : experts_(experts), zero_scores_(std::size_t(Needs::slots(experts))) {
+    bias_load_.reserve(Pooled::slots(experts));
+  }
 
   bool open() const { return micro_batches_ > 0; }
   Index micro_batches() const { return micro_batches_; }
@@ -83,8 +91,17 @@ public:
     micro_batches_ = micro_batches;
     observed_ = 0;
     first_row_.assign(std::size_t(micro_batches) + 1, 0);
+    loads_.begin(sums_of_step());
+    if constexpr (Scope::over_ranks) // rows that are on their way do not move
+      loads_.reserve(sums_of_step() * Pooled::slots(experts_));
+    bias_load_.begin(1);
   }
-  void close() { micro_batches_ = observed_ = 0; }
+  /// Drops what is under way.
+  void close() {
+    micro_batches_ = observed_ = 0;
+    loads_.drop();
+    bias_load_.drop();
+  }
 
   /// Whether `load` is what micro-batch g was observed with.
   template <class Load> bool same(Index g, Load const& load) {
@@ -93,9 +110,9 @@ public:
     return same;
   }
 
-  /// Takes the next micro-batch. A load that is refused leaves nothing behind; after a failure in `reduce` the step
-  /// is lost.
-  template <class Load, class Reduce> void observe(Load const& load, Reduce const& reduce) {
+  /// Takes the next micro-batch, and starts the sums over the ranks that are due with it. A load that is refused
+  /// leaves nothing behind.
+  template <class Load, class Comm> void observe(Load const& load, Comm const& comm) {
     Index const g = observed_, sequences = load.sequences();
     if (Scope::per_sequence && how != Accumulate::None && g > 0)
       require_equal("sequences of a micro-batch (as in the first one of the step)", this->sequences(0), sequences);
@@ -110,8 +127,19 @@ public:
     } else {
       for (Index s = 0; s < sequences; ++s) check_tokens<Needs>(first_row_[std::size_t(g)] + s, 1);
     }
-    pool(g, reduce);
+    pool(g, comm);
+    if (g + 1 == micro_batches_ && moves_by_rank_0) start_bias_load(comm);
     ++observed_;
+  }
+  /// Waits for the load windows up to micro-batch g. Every other function but bias_loads leaves the ranks alone.
+  void settle(Index g) {
+    if constexpr (Scope::over_ranks)
+      loads_.settle(how == Accumulate::TwoPass ? sums_of_step() : g + 1, [&](Index done) { finish(done, 0); });
+  }
+  /// Lets sums under way go on.
+  void poll() {
+    loads_.poll();
+    bias_load_.poll();
   }
 
   /// The score window w of micro-batch g: one row.
@@ -130,29 +158,33 @@ public:
     return how == Accumulate::Running && g > 0 ? tokens - loads(g - 1, w).tokens() : tokens;
   }
 
-  /// The one load window that the bias of a step is moved by, equal on all ranks; collective unless the scope has
-  /// pooled it.
-  template <class Reduce> Loads bias_loads(bool first_rank, Reduce const& reduce) {
-    Loads const sum{bias_load_.data(), 1, experts_};
-    std::fill(bias_load_.begin(), bias_load_.end(), 0);
-    Index const last = micro_batches_ - 1;
-    if constexpr (Scope::over_ranks) {
-      if (how == Accumulate::None)
-        for (Index g = 0; g <= last; ++g) add_row<Pooled>(loads(g, 0), 0, sum.data(), experts_);
-      else
-        add_row<Pooled>(loads(last, 0), 0, sum.data(), experts_);
-    } else {
-      Index const g = how == Accumulate::None ? 0 : last;
-      if (first_rank && windows(g) > 0) add_row<Pooled>(loads(g, 0), 0, sum.data(), experts_);
-      reduce(VectorView<std::int64_t>(bias_load_));
+  /// The one load window that the bias of a step is moved by, equal on all ranks. Waits for it.
+  Loads bias_loads() {
+    if constexpr (moves_by_rank_0) {
+      bias_load_.settle(1, [](Index) {});
+    } else if constexpr (Scope::over_ranks) {
+      Index const last = micro_batches_ - 1;
+      settle(last);
+      std::fill_n(bias_load_.data(), Pooled::slots(experts_), 0);
+      for (Index g = how == Accumulate::None ? 0 : last; g <= last; ++g)
+        add_row<Pooled>(loads(g, 0), 0, bias_load_.data(), experts_);
     }
-    return sum;
+    return {bias_load_.data(), 1, experts_};
   }
   /// A score window without a token.
   Scores no_scores() { return {zero_scores_.data(), 1, experts_}; }
 
 private:
-  static constexpr bool anybody_reads = has_loss || !std::same_as<Pooled, stats::None>;
+  static constexpr bool moves = Traits::has_bias || Traits::has_state;
+  // At a narrower scope the ranks have windows of their own, and all follow rank 0's.
+  static constexpr bool moves_by_rank_0 = moves && !Scope::over_ranks;
+
+  /// Load windows of the step that are summed over the ranks.
+  Index sums_of_step() const {
+    bool const anybody_reads = Traits::has_loss || !std::same_as<Pooled, stats::None>;
+    if (!Scope::over_ranks || !anybody_reads) return 0;
+    return how == Accumulate::TwoPass ? 1 : micro_batches_;
+  }
 
   Scores row(Index g, Index s) {
     return {rows_.data() + (first_row_[std::size_t(g)] + s) * Needs::slots(experts_), 1, experts_};
@@ -170,31 +202,39 @@ private:
     require_within("tokens of one window", 0, List::template most_tokens<Real>, tokens);
   }
 
-  template <class Reduce> void pool(Index g, Reduce const& reduce) {
+  template <class Comm> void pool(Index g, Comm const& comm) {
     Index const n = windows(g), slots = Pooled::slots(experts_);
     if constexpr (how == Accumulate::TwoPass) {
-      reserve_rows(loads_, n, slots);
+      loads_.reserve(n * slots);
       if (g == 0) std::fill_n(loads_.data(), n * slots, 0);
       for (Index w = 0; w < n; ++w) require_tokens<Pooled>(loads(g, w).tokens() + scores(g, w).tokens());
+      for (Index w = 0; w < n; ++w) add_row<Pooled>(scores(g, w), 0, loads(g, w).data(), experts_);
+      if (g + 1 == micro_batches_ && sums_of_step() > 0) loads_.start(comm, {loads(g, 0).data(), slots});
     } else {
-      reserve_rows(loads_, Scope::per_sequence ? first_row_[std::size_t(g) + 1] : g + 1, slots);
-    }
-    for (Index w = 0; w < n; ++w) {
-      Loads const load = loads(g, w);
-      if constexpr (how == Accumulate::TwoPass) {
-        add_row<Pooled>(scores(g, w), 0, load.data(), experts_);
-        if (Scope::over_ranks && anybody_reads && g + 1 == micro_batches_)
-          reduce(VectorView<std::int64_t>(load.data(), slots));
-      } else {
-        copy_row<Pooled>(scores(g, w), 0, load.data(), experts_);
-        if (Scope::over_ranks) reduce(VectorView<std::int64_t>(load.data(), slots));
-        if (how == Accumulate::Running && g > 0) {
-          require_tokens<Pooled>(load.tokens() + loads(g - 1, w).tokens());
-          add_row<Pooled>(loads(g - 1, w), 0, load.data(), experts_);
-        }
+      loads_.reserve((Scope::per_sequence ? first_row_[std::size_t(g) + 1] : g + 1) * slots);
+      for (Index w = 0; w < n; ++w) {
+        copy_row<Pooled>(scores(g, w), 0, loads(g, w).data(), experts_);
+        if constexpr (Scope::over_ranks)
+          loads_.start(comm, {loads(g, w).data(), slots});
+        else
+          finish(g, w);
       }
-      require_tokens<Pooled>(load.tokens());
     }
+  }
+  /// What is left to do with a load window when it has been summed over the ranks.
+  void finish(Index g, Index w) {
+    Loads const load = loads(g, w);
+    if (how == Accumulate::Running && g > 0) {
+      require_tokens<Pooled>(load.tokens() + loads(g - 1, w).tokens());
+      add_row<Pooled>(loads(g - 1, w), 0, load.data(), experts_);
+    }
+    require_tokens<Pooled>(load.tokens());
+  }
+  template <class Comm> void start_bias_load(Comm const& comm) {
+    Index const slots = Pooled::slots(experts_), g = how == Accumulate::None ? 0 : micro_batches_ - 1;
+    std::fill_n(bias_load_.data(), slots, 0);
+    if (comm.rank() == 0 && windows(g) > 0) add_row<Pooled>(loads(g, 0), 0, bias_load_.data(), experts_);
+    bias_load_.start(comm, {bias_load_.data(), slots});
   }
 
   Index experts_;
@@ -203,9 +243,9 @@ private:
   std::vector<Index> first_row_;          // [G + 1] first sequence of each micro-batch
   std::vector<std::int64_t> rows_;        // [sequences of the step, Needs] as observed
   std::vector<std::int64_t> sums_;        // [G, Needs] their sums, unless each sequence stands for itself
-  std::vector<std::int64_t> loads_;       // [windows, Pooled]
+  SummedRows<Request> loads_;             // [windows, Pooled]
   std::vector<std::int64_t> zero_scores_; // [Needs]
-  std::vector<std::int64_t> bias_load_;   // [Pooled]
+  SummedRows<Request> bias_load_;         // [Pooled]
 };
 
 } // namespace moebal::detail
