@@ -38,6 +38,7 @@
 #include "balancer.hpp"
 #include "comm/any.hpp"
 #include "comm/delayed.hpp"
+#include "comm/packed.hpp"
 #include "comm/recording.hpp"
 #include "comm/threads.hpp"
 #include "communicator.hpp"

@@ -6,6 +6,7 @@
 #include "balance/synthetic.hpp"
 #include <moebal/balancer.hpp>
 #include <moebal/comm/mpi.hpp>
+#include <moebal/comm/packed.hpp>
 #include <moebal/comm/threads.hpp>
 
 #include <cstdint>
@@ -86,6 +87,8 @@ template <class Scope> void compare(Scope scope) {
     threads[std::size_t(rank.rank())] = train(rank, scope, dealt[std::size_t(rank.rank())], shape);
   });
   BOOST_CHECK(mpi == threads[std::size_t(comm.rank())]);
+  // Parts that never fill a message: each is sent when it is waited for.
+  BOOST_CHECK(mpi == train(Communicator(Packed(comm.backend(), 2)), scope, dealt[std::size_t(comm.rank())], shape));
 
   Mine const whole = deal(1, shape)[0];
   Seen const one = train(Communicator<Self>{}, scope, whole, shape);

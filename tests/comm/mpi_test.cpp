@@ -6,6 +6,7 @@
 #include "comm/conformance.hpp"
 #include <moebal/comm/delayed.hpp>
 #include <moebal/comm/mpi.hpp>
+#include <moebal/comm/packed.hpp>
 #include <moebal/comm/recording.hpp>
 #include <moebal/communicator.hpp>
 
@@ -50,6 +51,10 @@ BOOST_AUTO_TEST_SUITE(comm_mpi)
 
 BOOST_AUTO_TEST_CASE(conforms) {
   on_all_ranks([] { conformance(Comm(Mpi(MPI_COMM_WORLD))); });
+}
+
+BOOST_AUTO_TEST_CASE(conforms_packed) {
+  on_all_ranks([] { conformance(Communicator(Packed(Mpi(MPI_COMM_WORLD), 3))); });
 }
 
 BOOST_AUTO_TEST_CASE(conforms_counted_and_delayed) {

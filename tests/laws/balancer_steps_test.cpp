@@ -2,6 +2,7 @@
 #include "support/test.hpp"
 
 #include "laws/balancer_cuts.hpp"
+#include <moebal/comm/recording.hpp>
 
 #include <barrier>
 
@@ -29,55 +30,15 @@ template <class E, class F> void check_refused(F const& f, std::string const& se
   });
 }
 
-/// Communicator<Threads>, watched: sizes of the messages of this rank, by verb.
-class Watched {
-public:
-  using memory = HostMemory;
-  using Request = Threads::Request;
-  using Log = std::vector<Index>;
-
-  Watched(Communicator<Threads> comm, Log& sums) : comm_(std::move(comm)), sums_(&sums) {}
-  Index rank() const { return comm_.rank(); }
-  Index size() const { return comm_.size(); }
-  Index node_of(Index rank) const { return comm_.node_of(rank); }
-  template <class T> Request start_all_reduce_sum(VectorView<T> values) const {
-    sums_->push_back(std::same_as<T, std::int64_t> ? values.size() : -1);
-    return comm_.start_all_reduce_sum(values);
-  }
-  template <class T> void all_reduce_sum(VectorView<T> values) const { start_all_reduce_sum(values).wait(); }
-  template <class T> Request start_all_gather(VectorView<T const> mine, VectorView<T> all) const {
-    return unexpected(), comm_.start_all_gather(mine, all);
-  }
-  template <class T> void all_gather(VectorView<T const> mine, VectorView<T> all) const {
-    start_all_gather(mine, all).wait();
-  }
-  template <class T>
-  Request start_all_to_all_v(MatrixView<T const> send, VectorView<Index const> n, MatrixView<T> receive,
-                             VectorView<Index const> m) const {
-    return unexpected(), comm_.start_all_to_all_v(send, n, receive, m);
-  }
-  template <class T>
-  void all_to_all_v(MatrixView<T const> send, VectorView<Index const> n, MatrixView<T> receive,
-                    VectorView<Index const> m) const {
-    start_all_to_all_v(send, n, receive, m).wait();
-  }
-  Request start_barrier() const { return unexpected(), comm_.start_barrier(); }
-  void barrier() const { start_barrier().wait(); }
-
-private:
-  void unexpected() const { sums_->push_back(-2); }
-  Communicator<Threads> comm_;
-  Log* sums_;
-};
-static_assert(communicator<Watched>);
-
-/// Messages of one step of three micro-batches on two ranks, each micro-batch recomputed once.
-template <class Scope, class Rule> Watched::Log messages(Scope scope, Rule rule) {
-  std::array<Watched::Log, 2> logs;
+/// Integers in each message of one step of three micro-batches on two ranks, each micro-batch recomputed once.
+using Log = std::vector<Index>;
+template <class Scope, class Rule> Log messages(Scope scope, Rule rule) {
+  std::array<Log, 2> logs;
   run_ranks(2, [&](Communicator<Threads> comm) {
-    Balancer balancer{scope, rule, shape, Watched(comm, logs[std::size_t(comm.rank())])};
+    Recording const watched(comm.backend());
+    Balancer balancer{scope, rule, shape, Communicator(watched)};
     for (int step = 0; step < 2; ++step) {
-      logs[std::size_t(comm.rank())].clear();
+      watched.record().reset();
       balancer.begin_step(3);
       for (Index g = 0; g < 3; ++g) balancer.observe(g, load(std::uint64_t(g), 2));
       for (Index g = 0; g < 3; ++g) {
@@ -85,6 +46,11 @@ template <class Scope, class Rule> Watched::Log messages(Scope scope, Rule rule)
         balancer.terms(g);
       }
       balancer.end_step();
+    }
+    for (CommCall const& call : watched.record().log()) {
+      if (call.verb != CommVerb::all_reduce_sum || call.element_bytes != sizeof(std::int64_t))
+        throw std::logic_error("a message that is not a sum of integers");
+      logs[std::size_t(comm.rank())].push_back(call.elements);
     }
   });
   BOOST_TEST((logs[0] == logs[1]));
@@ -97,7 +63,6 @@ BOOST_AUTO_TEST_SUITE(laws_balancer_steps)
 
 BOOST_AUTO_TEST_CASE(ranks_exchange_one_message_of_integers_a_micro_batch_or_a_step) {
   Index const counts = experts + stats::None::header;
-  using Log = Watched::Log;
   auto const is = [](Log const& had, Log const& needed) {
     BOOST_TEST(had == needed, boost::test_tools::per_element());
   };

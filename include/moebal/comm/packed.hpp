@@ -32,23 +32,23 @@ namespace moebal {
 /// is open when the last copy and the last request go is not sent.
 /// Cost: two copies of the values. Messages are used again: after the first of a size nothing is allocated here.
 /// Errors: those of the backend, for each part of a message that failed; ShapeError for less than one part.
-template <comm_backend Backend> class Packed {
-  static_assert(std::same_as<typename Backend::memory, HostMemory>,
+template <comm_backend Inner> class Packed {
+  static_assert(std::same_as<typename Inner::memory, HostMemory>,
                 "moebal: Packed copies in host memory: give it a backend of host memory, such as NcclStaged");
 
   struct Message {
     std::vector<std::int64_t> values;
     Index parts = 0;
-    std::optional<typename Backend::Request> request; // after the values, so that it goes first; empty: not started
+    std::optional<typename Inner::Request> request; // after the values, so that it goes first; empty: not started
     std::exception_ptr failure;
   };
 
   class Mailbox {
   public:
-    Mailbox(Backend backend, Index parts) : backend_(std::move(backend)), parts_(parts) {
+    Mailbox(Inner inner, Index parts) : inner_(std::move(inner)), parts_(parts) {
       require_at_least("parts of a packed message", 1, parts);
     }
-    Backend const& backend() const { return backend_; }
+    Inner const& inner() const { return inner_; }
 
     /// The message with the values as its last part; started if it is full.
     std::shared_ptr<Message> put(VectorView<std::int64_t const> values) {
@@ -62,7 +62,7 @@ template <comm_backend Backend> class Packed {
       if (!open_) return;
       auto const message = std::exchange(open_, nullptr);
       keeping_failure(*message, [&] {
-        message->request.emplace(backend_.start_all_reduce_sum(VectorView<std::int64_t>(message->values)));
+        message->request.emplace(inner_.start_all_reduce_sum(VectorView<std::int64_t>(message->values)));
       });
     }
     void wait(Message& message) {
@@ -100,7 +100,7 @@ template <comm_backend Backend> class Packed {
       return messages_.emplace_back(std::make_shared<Message>());
     }
 
-    Backend backend_;
+    Inner inner_;
     Index parts_;
     std::vector<std::shared_ptr<Message>> messages_;
     std::shared_ptr<Message> open_; // the one that takes parts; null: the next part opens one
@@ -125,12 +125,12 @@ public:
 
   private:
     friend class Packed;
-    explicit Request(typename Backend::Request other) : other_(std::move(other)) {}
+    explicit Request(typename Inner::Request other) : other_(std::move(other)) {}
     Request(std::shared_ptr<Mailbox> mailbox, VectorView<std::int64_t> values)
         : mailbox_(std::move(mailbox)), message_(mailbox_->put(values)),
           first_(Index(message_->values.size()) - values.size()), to_(values) {}
 
-    std::optional<typename Backend::Request> other_; // of a verb that passed through; else:
+    std::optional<typename Inner::Request> other_; // of a verb that passed through; else:
     std::shared_ptr<Mailbox> mailbox_;
     std::shared_ptr<Message> message_; // null: nothing to wait for
     Index first_ = 0;                  // where this part starts
@@ -138,12 +138,12 @@ public:
   };
 
   /// parts >= 1: how many sums make a message full; the same on all ranks.
-  Packed(Backend backend, Index parts) : mailbox_(std::make_shared<Mailbox>(std::move(backend), parts)) {}
-  Backend const& backend() const { return mailbox_->backend(); }
+  Packed(Inner inner, Index parts) : mailbox_(std::make_shared<Mailbox>(std::move(inner), parts)) {}
+  Inner const& inner() const { return mailbox_->inner(); }
 
-  Index rank() const { return backend().rank(); }
-  Index size() const { return backend().size(); }
-  Index node_of(Index rank) const { return backend().node_of(rank); }
+  Index rank() const { return inner().rank(); }
+  Index size() const { return inner().size(); }
+  Index node_of(Index rank) const { return inner().node_of(rank); }
 
   Request start_all_reduce_sum(VectorView<std::int64_t> values) const { return Request(mailbox_, values); }
   template <summable T>
@@ -162,9 +162,9 @@ public:
   Request start_barrier() const { return Request(after_what_is_open().start_barrier()); }
 
 private:
-  Backend const& after_what_is_open() const {
+  Inner const& after_what_is_open() const {
     mailbox_->start();
-    return mailbox_->backend();
+    return mailbox_->inner();
   }
 
   std::shared_ptr<Mailbox> mailbox_;
