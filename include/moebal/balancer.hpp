@@ -40,10 +40,11 @@ namespace moebal {
 /// layers has L balancers with copies of one communicator: each sends its own message when its layer is routed, or,
 /// over Communicator<Packed<Backend>>, all send one when the last layer is (comm/packed.hpp).
 /// terms: S E slopes. After the first step of a kind nothing is allocated here.
-/// Moves, also with sums under way, and does not copy: a copy would be one more participant in them.
+/// Moves with sums under way; is copied between steps.
 /// Exactness: windows and bias have the same bits for any cut of the step over sequences, micro-batches and ranks
 /// that the scope sums over, and on all ranks.
-/// Errors: StateError for a call at the wrong moment and for saved state that does not fit, ShapeError, CommError.
+/// Errors: StateError for a call or a copy at the wrong moment and for saved state that does not fit, ShapeError,
+/// CommError.
 /// Example: examples/train_moe_lm.
 template <class Scope, class Rule, class Comm = Communicator<Self>, class Real = float> class Balancer {
   static constexpr bool swapped = balance_scope<Rule> && !balance_scope<Scope>;

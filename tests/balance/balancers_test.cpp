@@ -12,12 +12,10 @@ using namespace moebal;
 namespace {
 
 BalancerShape const shape{.experts = 6, .top_k = 2};
-auto global() {
-  return Balancer{GlobalBatch<Accumulate::Running>{}, Rules{SwitchLoss<>{.coefficient = 1}, LossFreeBias{}}, shape};
-}
-auto micro() { return Balancer{MicroBatch<>{}, SwitchLoss<>{.coefficient = 0.01}, shape}; }
-auto squares() { return Balancer{Sequence<>{}, ZLoss{}, shape}; }
-using All = Balancers<decltype(global()), decltype(micro()), decltype(squares())>;
+Balancer global{GlobalBatch<Accumulate::Running>{}, Rules{SwitchLoss<>{.coefficient = 1}, LossFreeBias{}}, shape};
+Balancer micro{MicroBatch<>{}, SwitchLoss<>{.coefficient = 0.01}, shape};
+Balancer squares{Sequence<>{}, ZLoss{}, shape};
+using All = Balancers<decltype(global), decltype(micro), decltype(squares)>;
 static_assert(All::has_bias && All::has_loss);
 
 Load<synthetic::AllStatistics> load(std::uint64_t seed) {
@@ -34,10 +32,10 @@ std::string saved(auto const& balancer) {
 BOOST_AUTO_TEST_SUITE(balance_balancers)
 
 BOOST_AUTO_TEST_CASE(terms_are_the_sum_of_theirs) {
-  Balancers all{global(), micro(), squares()};
-  auto a = global();
-  auto b = micro();
-  auto c = squares();
+  Balancers all{global, micro, squares};
+  auto a = global;
+  auto b = micro;
+  auto c = squares;
   Load<All::needs> const none(1, 6); // what they need together is enough
   all.begin_step(1);
   all.observe(0, none);
@@ -70,19 +68,19 @@ BOOST_AUTO_TEST_CASE(terms_are_the_sum_of_theirs) {
 }
 
 BOOST_AUTO_TEST_CASE(they_are_saved_and_restored_together) {
-  Balancers all{micro(), global(), squares()};
+  Balancers all{micro, global, squares};
   all.begin_step(1);
   all.observe(0, load(1));
   all.end_step();
   std::string const bytes = saved(all);
-  Balancers other{micro(), global(), squares()};
+  Balancers other{micro, global, squares};
   auto const view = other.bias();
   std::istringstream in(bytes);
   other.restore(in);
   BOOST_TEST(saved(other) == bytes);
   BOOST_TEST(view.data() == other.bias().data());
 
-  Balancers third{micro(), global(), squares()};
+  Balancers third{micro, global, squares};
   std::string const before = saved(third);
   std::string damaged = bytes;
   damaged[bytes.size() - 1] = char(damaged[bytes.size() - 1] ^ 1); // in the last of them
@@ -93,8 +91,8 @@ BOOST_AUTO_TEST_CASE(they_are_saved_and_restored_together) {
 
 BOOST_AUTO_TEST_CASE(they_are_of_one_layer) {
   Balancer larger{MicroBatch<>{}, SwitchLoss<>{}, BalancerShape{.experts = 7, .top_k = 2}};
-  BOOST_CHECK_THROW((Balancers{global(), std::move(larger)}), ShapeError);
-  Balancers all{global(), micro()};
+  BOOST_CHECK_THROW((Balancers{global, larger}), ShapeError);
+  Balancers all{global, micro};
   all.begin_step(1);
   all.abandon_step();
   BOOST_CHECK_THROW(all.end_step(), StateError);

@@ -84,8 +84,8 @@ BOOST_AUTO_TEST_CASE(ranks_exchange_one_message_of_integers_a_micro_batch_or_a_s
 
 BOOST_AUTO_TEST_CASE(recomputing_never_counts_twice) {
   cuts::each_scope([&](auto scope) {
-    Rules const rules{SwitchLoss<>{}, LossFreeBias{}, ZLoss{}};
-    Balancer once{scope, rules, shape}, twice{scope, rules, shape};
+    Balancer once{scope, Rules{SwitchLoss<>{}, LossFreeBias{}, ZLoss{}}, shape};
+    auto twice = once;
     constexpr bool late = decltype(scope)::accumulate == Accumulate::TwoPass;
     once.begin_step(3), twice.begin_step(3);
     for (Index g = 0; g < 3; ++g) {
@@ -207,8 +207,8 @@ BOOST_AUTO_TEST_CASE(a_window_that_could_overflow_is_refused) {
 
 BOOST_AUTO_TEST_CASE(an_abandoned_step_was_never_there) {
   cuts::each_scope([&](auto scope) {
-    Rules const rules{SwitchLoss<>{}, LossFreeBias{}};
-    Balancer balancer{scope, rules, shape}, straight{scope, rules, shape};
+    Balancer balancer{scope, Rules{SwitchLoss<>{}, LossFreeBias{}}, shape};
+    auto straight = balancer;
     balancer.begin_step(2);
     balancer.observe(0, load(9, 3));
     balancer.abandon_step();
@@ -267,6 +267,19 @@ BOOST_AUTO_TEST_CASE(a_balancer_moves_with_sums_under_way) {
       target = std::move(moved); // which had sums under way itself
       if (close(target) != needed) throw std::logic_error("a moved balancer answers otherwise");
     });
+  });
+}
+
+BOOST_AUTO_TEST_CASE(a_balancer_is_copied_between_steps) {
+  each_that_sums([](auto scope, auto rules) {
+    Balancer balancer{scope, rules, shape};
+    observe_two(balancer, 0);
+    check_refused<StateError>([&] { (void)decltype(balancer)(balancer); },
+                              "a copy of a balancer: needed no sum over the ranks under way, had one");
+    (void)close(balancer);
+    auto copy = balancer;
+    observe_two(balancer, 1), observe_two(copy, 1);
+    BOOST_TEST(close(copy) == close(balancer), boost::test_tools::per_element());
   });
 }
 
@@ -337,8 +350,8 @@ BOOST_AUTO_TEST_CASE(a_window_that_could_overflow_over_the_ranks_is_refused_wher
 
 BOOST_AUTO_TEST_CASE(a_step_forgets_the_one_before) {
   cuts::each_scope([&](auto scope) {
-    Rules const rules{SwitchLoss<>{}, ZLoss{}};
-    Balancer used{scope, rules, shape}, fresh{scope, rules, shape};
+    Balancer used{scope, Rules{SwitchLoss<>{}, ZLoss{}}, shape};
+    auto fresh = used;
     used.begin_step(3);
     for (Index g = 0; g < 3; ++g) used.observe(g, load(7 + std::uint64_t(g), 3));
     used.end_step();

@@ -12,10 +12,16 @@
 namespace moebal::detail {
 
 /// Rows of integers. The sum of a row over the ranks is started when the row is complete here, and waited for where
-/// somebody reads it. Moves with sums under way, since the integers stay where they are; dropping it drops them.
+/// somebody reads it. Moves with sums under way, since the integers stay where they are, and is copied without: a copy
+/// would be one more participant. Dropping it drops them.
 template <collective_request Request> class SummedRows {
 public:
   SummedRows() = default;
+  ~SummedRows() = default;
+  SummedRows(SummedRows const& other) : values_(other.values_) {
+    if (!other.sums_.empty()) refuse<StateError>("a copy of a balancer", "no sum over the ranks under way", "one");
+  }
+  SummedRows& operator=(SummedRows const& other) { return *this = SummedRows(other); }
   SummedRows(SummedRows&&) noexcept = default;
   SummedRows& operator=(SummedRows&& other) noexcept {
     sums_.clear(); // they write to what is given away next
