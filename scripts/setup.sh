@@ -10,6 +10,7 @@ build_packages=(g++ cmake ninja-build libeigen3-dev nlohmann-json3-dev)
 test_packages=("${build_packages[@]}" libboost-test-dev libopenmpi-dev openmpi-bin libcli11-dev libtbb-dev libbenchmark-dev)
 # An example names what it reads and starts beyond this in examples/<name>/packages.txt.
 example_packages=("${build_packages[@]}" libcli11-dev)
+mpich_packages=("${test_packages[@]}" libmpich-dev mpich)
 kokkos_packages=("${build_packages[@]}" xz-utils)
 
 say() { printf '\n== %s\n' "$*" >&2; }

@@ -3,6 +3,7 @@
 # tests/run.sh [options of ctest]   installs what is missing, builds, and passes all tests: first as built for this machine,
 #                                   then what runs without -march=native and under the sanitizers. The options go to the
 #                                   first run; with a selection of tests (-R, -L, -N, ...) there is no other run.
+# tests/run.sh mpich              the tests of MPI over MPICH; all others take the system's MPI, as a rule Open MPI.
 # tests/run.sh golden DIR           checks a folder of golden cases.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../scripts/setup.sh"
@@ -43,12 +44,25 @@ run() {
   say "$preset: $((SECONDS - start)) s"
 }
 
+summary() {
+  ((${#broken[@]} == 0)) || printf '\nfailed: %s\n' "${broken[@]}"
+  printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+  ((${#broken[@]} == 0))
+}
+
 # count <attribute> <file>: of the test suite in a JUnit file.
 count() { sed -n "s/^\\s*$1=\"\\([0-9]*\\)\".*/\\1/p" "$2" | head -n 1; }
 
+configuration=() launcher=(env)
+if [[ ${1:-} == mpich ]]; then
+  need "${mpich_packages[@]}"
+  run mpich "${@:2}"
+  summary
+  exit
+fi
+
 need "${test_packages[@]}"
 need_thrust
-configuration=() launcher=(env)
 if kokkos=$("$moebal/scripts/kokkos.sh"); then
   configuration+=(-DKokkos_ROOT="$kokkos")
 else
@@ -68,6 +82,4 @@ if [[ " $* " != *\ -[RELNIF]* && " $* " != *\ --rerun* && " $* " != *\ --show* &
   run tsan
 fi
 
-((${#broken[@]} == 0)) || printf '\nfailed: %s\n' "${broken[@]}"
-printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
-((${#broken[@]} == 0))
+summary

@@ -16,6 +16,8 @@
 #include <iostream>
 #include <memory>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 using namespace moebal;
@@ -80,9 +82,7 @@ BOOST_AUTO_TEST_CASE(conforms_on_a_part_of_the_ranks) {
 }
 
 BOOST_AUTO_TEST_CASE(done_is_true_when_all_have_come) {
-  on_all_ranks([] {
-    done_waits_for_the_last_rank(Comm(Mpi(MPI_COMM_WORLD)), [] { MPI_Barrier(MPI_COMM_WORLD); });
-  });
+  on_all_ranks([] { done_waits_for_the_last_rank(Comm(Mpi(MPI_COMM_WORLD)), [] { MPI_Barrier(MPI_COMM_WORLD); }); });
 }
 
 BOOST_AUTO_TEST_CASE(ranks_of_one_machine_share_a_node) {
@@ -124,25 +124,70 @@ BOOST_AUTO_TEST_CASE(a_copy_and_a_request_keep_the_duplicate_alive) {
   });
 }
 
+BOOST_AUTO_TEST_CASE(what_is_too_large_for_one_message_goes_in_pieces) {
+  on_all_ranks([] { conformance(Comm(Mpi(MPI_COMM_WORLD, {.largest_message = 300}))); });
+}
+
+BOOST_AUTO_TEST_CASE(rows_wider_than_an_int) {
+  on_all_ranks([] {
+    Comm const comm{Mpi(MPI_COMM_WORLD)};
+    std::vector<Index> const none(std::size_t(comm.size()), 0);
+    float nothing = 0;
+    MatrixView<float> const wide(&nothing, 0, Index(1) << 31); // no rows, so no memory: but all its pieces are sent
+    comm.all_to_all_v(wide, none, wide, none);
+  });
+}
+
 BOOST_AUTO_TEST_CASE(misuse_is_refused) {
   BOOST_TEST(refused_before_init);
   BOOST_CHECK_THROW(Mpi{MPI_COMM_NULL}, CommError);
+  BOOST_CHECK_THROW(Mpi(MPI_COMM_WORLD, {.timeout = std::chrono::milliseconds(0)}), ShapeError);
+  BOOST_CHECK_THROW(Mpi(MPI_COMM_WORLD, {.answers = std::chrono::milliseconds(0)}), ShapeError);
+  BOOST_CHECK_THROW(Mpi(MPI_COMM_WORLD, {.largest_message = 0}), ShapeError);
+  BOOST_CHECK_THROW(Mpi(MPI_COMM_WORLD, {.largest_message = Index(1) << 31}), ShapeError);
   on_all_ranks([] {
     Comm const comm{Mpi(MPI_COMM_WORLD)};
-    std::int64_t one = 1;
     Index const many = Index(1) << 31;
-    // Nothing is read: the refusal comes first.
-    BOOST_CHECK_THROW(comm.all_reduce_sum(VectorView<std::int64_t>(&one, many)), ShapeError);
     float real = 1;
-    BOOST_CHECK_THROW(comm.all_reduce_sum(VectorView<float>(&real, many)), ShapeError);
-    VectorView<float> const mine(&real, many), all(&real, many * comm.size());
-    BOOST_CHECK_THROW(comm.all_gather(mine, all), ShapeError);
     std::vector<Index> const rows(std::size_t(comm.size()), many);
     MatrixView<float> const matrix(&real, many * comm.size(), 1);
-    BOOST_CHECK_THROW(comm.all_to_all_v(matrix, rows, matrix, rows), ShapeError);
-    std::vector<Index> const none(std::size_t(comm.size()), 0);
-    MatrixView<float> const wide(&real, 0, many);
-    BOOST_CHECK_THROW(comm.all_to_all_v(wide, none, wide, none), ShapeError);
+    BOOST_CHECK_THROW(comm.all_to_all_v(matrix, rows, matrix, rows), ShapeError); // before anything is read or sent
+    comm.barrier();
+  });
+}
+
+// At MPI_THREAD_FUNNELED (the run with two ranks) a thread is refused before it calls MPI, in a sentence.
+BOOST_AUTO_TEST_CASE(threads_call_mpi_where_it_lets_them) {
+  int level = MPI_THREAD_SINGLE;
+  MPI_Query_thread(&level);
+  on_all_ranks([level] {
+    Comm const comm{Mpi(MPI_COMM_WORLD)};
+    std::string refusal;
+    std::vector<std::int64_t> values{1};
+    auto request = comm.start_all_reduce_sum(values);
+    std::thread([&] {
+      try {
+        while (!request.done()) std::this_thread::yield();
+        comm.barrier();
+      } catch (StateError const& error) {
+        refusal = error.what();
+      }
+    }).join();
+    request.wait();
+    BOOST_TEST(values[0] == comm.size());
+    BOOST_TEST(refusal == (level >= MPI_THREAD_SERIALIZED
+                               ? ""
+                               : "moebal: MPI: needed calls from the thread that started it, or MPI_Init_thread with "
+                                 "MPI_THREAD_SERIALIZED, had a call from another thread at MPI_THREAD_FUNNELED"));
+    comm.barrier();
+  });
+}
+
+BOOST_AUTO_TEST_CASE(a_request_dropped_by_a_thread_that_may_not_call_mpi_is_left_to_mpi) {
+  on_all_ranks([] {
+    Comm const comm{Mpi(MPI_COMM_WORLD)};
+    auto request = comm.start_barrier();
+    std::thread([dropped = std::move(request)] {}).join();
     comm.barrier();
   });
 }

@@ -6,48 +6,22 @@
 
 #include "../core/communication.hpp"
 #include "../core/errors.hpp"
+#include "call.hpp"
+#include "patience.hpp"
 
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
-#include <cstdint>
 #include <deque>
 #include <exception>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
-#include <typeinfo>
 #include <utility>
 #include <vector>
 
 namespace moebal::detail {
-
-/// What a rank calls; equal on all ranks, or the job fails with both texts.
-struct Call {
-  std::string_view verb;
-  std::type_info const* type = nullptr; // none: a barrier
-  Index element_bytes = 0;
-  Index count = 0; // elements, or columns of a row
-
-  template <class T> static Call of(std::string_view verb, Index count) {
-    return {verb, &typeid(T), Index(sizeof(T)), count};
-  }
-  bool operator==(Call const& other) const {
-    if (verb != other.verb || count != other.count || !type != !other.type) return false;
-    return !type || *type == *other.type;
-  }
-  /// "all_reduce_sum of 64 int64".
-  std::string text() const {
-    std::string words(verb);
-    if (!type) return words;
-    words.append(" of ").append(std::to_string(count)).append(" ");
-    if (*type == typeid(std::int64_t)) return words + "int64";
-    if (*type == typeid(float)) return words + "float";
-    if (*type == typeid(double)) return words + "double";
-    return words.append(type->name()).append(" (").append(std::to_string(element_bytes)).append(" bytes each)");
-  }
-};
 
 /// What one rank brings to a collective.
 struct Contribution {
@@ -66,11 +40,6 @@ struct Exchange {
 
   std::string name() const { return std::string(call.verb) + " #" + std::to_string(number); }
 };
-
-inline std::string duration_text(std::chrono::milliseconds time) {
-  auto const ms = time.count();
-  return ms % 1000 == 0 ? std::to_string(ms / 1000) + " s" : std::to_string(ms) + " ms";
-}
 
 class Hub {
 public:
@@ -153,8 +122,6 @@ public:
   }
 
 private:
-  static std::string rank_text(Index rank) { return "rank " + std::to_string(rank); }
-
   void complete_locked(Exchange& exchange) {
     if (!exchange.from[0].send_rows.empty())
       for (Index s = 0; s < ranks_; ++s)
@@ -186,11 +153,11 @@ private:
   std::chrono::milliseconds const timeout_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::vector<Index> called_;                   // collectives that each rank has entered
-  std::vector<bool> left_;                      // ranks that have returned
-  Index completed_ = 0;                         // collectives that all ranks have entered
-  std::deque<std::shared_ptr<Exchange>> open_;  // those after them
-  std::exception_ptr failure_;                  // the first failure, and what the other ranks are told
+  std::vector<Index> called_;                  // collectives that each rank has entered
+  std::vector<bool> left_;                     // ranks that have returned
+  Index completed_ = 0;                        // collectives that all ranks have entered
+  std::deque<std::shared_ptr<Exchange>> open_; // those after them
+  std::exception_ptr failure_;                 // the first failure, and what the other ranks are told
   std::string reason_;
 };
 
