@@ -38,7 +38,10 @@ inline constexpr std::array<Index, 5> sizes{0, 1, 7, 384, 4097};
 
 /// What rank r brings as element i. Floating sums of these depend on the order.
 template <class T> T value(Index rank, Index i) {
-  if constexpr (std::is_integral_v<T>) return T((rank + 1) * 1'000'000'007 * (i + 1) - (rank % 2) * 3);
+  if constexpr (std::is_integral_v<T>) { // of both signs, and too large for the integers of a double
+    T const large = (T(1) << 58) + T((rank + 1) * 1'000'000'007 * (i + 1));
+    return (rank + i) % 2 == 0 ? large : -large / 3;
+  }
   T const magnitude = (rank + i) % 3 == 0 ? T(1e8) : T(1) / T(3 + i + rank);
   return (rank + i) % 2 == 0 ? magnitude : -magnitude;
 }

@@ -53,19 +53,17 @@ template <class F> std::string text_of_refusal(F&& f) {
 BOOST_AUTO_TEST_SUITE(comm_decorators)
 
 BOOST_DATA_TEST_CASE(recording_conforms, data::make({1, 2, 3, 4, 8}), ranks) {
-  run_ranks(
-      ranks, [](Communicator<Threads> comm) { conformance(Communicator(Recording(comm.backend()))); },
-      {.ranks_per_node = 2});
+  run_ranks(ranks, [](Communicator<Threads> comm) { conformance(Communicator(Recording(comm.backend()))); },
+            {.ranks_per_node = 2});
 }
 
 BOOST_DATA_TEST_CASE(delayed_conforms, data::make({1, 3, 4}), ranks) {
-  run_ranks(
-      ranks,
-      [](Communicator<Threads> comm) {
-        DelayOptions const slow{.latency = 300us, .bytes_per_second = 1e8};
-        conformance(Communicator(Delayed(Recording(comm.backend()), slow)));
-      },
-      {.ranks_per_node = 2});
+  run_ranks(ranks,
+            [](Communicator<Threads> comm) {
+              DelayOptions const slow{.latency = 300us, .bytes_per_second = 1e8};
+              conformance(Communicator(Delayed(Recording(comm.backend()), slow)));
+            },
+            {.ranks_per_node = 2});
 }
 
 BOOST_AUTO_TEST_CASE(every_verb_is_recorded_started_or_blocking) {

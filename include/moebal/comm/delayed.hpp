@@ -20,7 +20,7 @@ namespace moebal {
 
 /// A message of b bytes takes latency + b / bytes_per_second, however many are under way.
 struct DelayOptions {
-  std::chrono::nanoseconds latency{0};                                // at least 0, at most an hour
+  std::chrono::nanoseconds latency{0};                               // at least 0, at most an hour
   double bytes_per_second = std::numeric_limits<double>::infinity(); // above 0
 };
 

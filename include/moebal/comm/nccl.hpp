@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string_view>
 #include <utility>
 
 namespace moebal {
@@ -22,8 +23,12 @@ namespace moebal {
 ///
 /// Sums of float and double are in NCCL's own order: equal on all ranks, and the same from run to run only as far as
 /// NCCL chooses the same algorithm and ring. int64 sums are exact. Rows of all_to_all_v are packed (row_stride = cols).
-/// Errors: CommError with NCCL's or CUDA's words; at the first one, or when ranks do not take part within the timeout,
-/// the communicator is aborted and refuses all later verbs. All ranks construct it together. One GPU holds one rank.
+/// NCCL counts in 64 bits, so no size is too large.
+/// Errors: CommError where there is no device, where libnccl is older than the header that this was compiled with, and
+/// with NCCL's or CUDA's words where a call fails; at the first failure, or when ranks do not take part within the
+/// timeout, the communicator is aborted and refuses all later verbs and waits with the reason. NCCL does not say which
+/// rank is missing. All ranks construct it together, and destroy it together (who does not is waited for as long as the
+/// timeout). One GPU holds one rank.
 class Nccl {
 public:
   using memory = DeviceMemory;
@@ -31,10 +36,11 @@ public:
   class Request {
   public:
     Request(Request&& other) noexcept
-        : handle_(std::move(other.handle_)), event_(std::exchange(other.event_, nullptr)) {}
+        : handle_(std::move(other.handle_)), event_(std::exchange(other.event_, nullptr)), verb_(other.verb_) {}
     Request& operator=(Request&& other) noexcept {
       std::swap(handle_, other.handle_);
       std::swap(event_, other.event_);
+      std::swap(verb_, other.verb_);
       return *this;
     }
     ~Request() {
@@ -43,27 +49,27 @@ public:
     void wait() {
       if (!handle_) return;
       auto const handle = std::exchange(handle_, nullptr); // done, whatever comes
-      handle->await(event_);
+      handle->await(event_, verb_);
     }
     bool done() { return !handle_ || handle_->settled(event_); }
 
   private:
     friend class Nccl;
-    explicit Request(std::shared_ptr<detail::NcclHandle> handle) : handle_(std::move(handle)) {
+    Request(std::shared_ptr<detail::NcclHandle> handle, std::string_view verb)
+        : handle_(std::move(handle)), verb_(verb) {
       detail::require_cuda(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "NCCL: cudaEventCreate");
     }
     std::shared_ptr<detail::NcclHandle> handle_;
     cudaEvent_t event_ = nullptr;
+    std::string_view verb_;
   };
 
   /// A new name for a group of ranks. CommError where NCCL cannot make one.
   static ncclUniqueId make_id() {
     ncclUniqueId id{};
     ncclResult_t const result = ncclGetUniqueId(&id);
-    if (result != ncclSuccess) {
-      char const* const last = ncclGetLastError(nullptr);
-      detail::fail_nccl("NCCL: ncclGetUniqueId", ncclGetErrorString(result), last ? last : "");
-    }
+    if (result != ncclSuccess)
+      detail::fail_nccl("NCCL: ncclGetUniqueId", ncclGetErrorString(result), detail::nccl_words(nullptr));
     return id;
   }
 
@@ -82,8 +88,16 @@ public:
     return block == 0 ? 0 : rank / block;
   }
 
+  /// The ranks of this rank's node, in their order. All ranks call it together; it waits for what is under way.
+  Nccl within_node() const { return part(node_of(rank()), 0); }
+  /// One rank of each node, in the order of nodes: those with the same place within theirs. As within_node().
+  Nccl across_nodes() const {
+    Index const block = handle_->options().ranks_per_node;
+    return part(block == 0 ? rank() : rank() % block, 1);
+  }
+
   template <summable T> Request start_all_reduce_sum(VectorView<T, DeviceMemory> values) const {
-    return enqueue([&](ncclComm_t comm, cudaStream_t stream) {
+    return enqueue("NCCL: all_reduce_sum", [&](ncclComm_t comm, cudaStream_t stream) {
       if (!values.empty())
         handle_->follow(ncclAllReduce(values.data(), values.data(), std::size_t(values.size()), type_of<T>(), ncclSum,
                                       comm, stream),
@@ -92,11 +106,11 @@ public:
   }
   template <class T>
   Request start_all_gather(VectorView<T const, DeviceMemory> mine, VectorView<T, DeviceMemory> all) const {
-    return enqueue([&](ncclComm_t comm, cudaStream_t stream) {
+    return enqueue("NCCL: all_gather", [&](ncclComm_t comm, cudaStream_t stream) {
       if (!mine.empty())
-        handle_->follow(ncclAllGather(mine.data(), all.data(), std::size_t(mine.size()) * sizeof(T), ncclUint8, comm,
-                                      stream),
-                        "NCCL: ncclAllGather");
+        handle_->follow(
+            ncclAllGather(mine.data(), all.data(), std::size_t(mine.size()) * sizeof(T), ncclUint8, comm, stream),
+            "NCCL: ncclAllGather");
     });
   }
   template <class T>
@@ -105,8 +119,9 @@ public:
     require_equal("all_to_all_v over NCCL: row stride of send (rows are packed)", send.cols(), send.row_stride());
     require_equal("all_to_all_v over NCCL: row stride of receive (rows are packed)", receive.cols(),
                   receive.row_stride());
-    return enqueue([&](ncclComm_t comm, cudaStream_t stream) {
-      ncclResult_t result = ncclGroupStart();
+    return enqueue("NCCL: all_to_all_v", [&](ncclComm_t comm, cudaStream_t stream) {
+      handle_->follow(ncclGroupStart(), "NCCL: ncclGroupStart");
+      ncclResult_t result = ncclSuccess; // the first failure: the group ends in any case
       auto const step = [&result](ncclResult_t next) {
         if (result == ncclSuccess && next != ncclInProgress) result = next;
       };
@@ -125,7 +140,10 @@ public:
     });
   }
   Request start_barrier() const {
-    return start_all_reduce_sum(VectorView<std::int64_t, DeviceMemory>(handle_->scratch(), 1));
+    return enqueue("NCCL: barrier", [&](ncclComm_t comm, cudaStream_t stream) {
+      handle_->follow(ncclAllReduce(handle_->scratch(), handle_->scratch(), 1, ncclInt64, ncclSum, comm, stream),
+                      "NCCL: ncclAllReduce of a barrier");
+    });
   }
 
 private:
@@ -133,8 +151,14 @@ private:
     if constexpr (std::same_as<T, float>) return ncclFloat32;
     return std::same_as<T, double> ? ncclFloat64 : ncclInt64;
   }
-  template <class F> Request enqueue(F&& f) const {
-    Request request(handle_);
+  explicit Nccl(std::shared_ptr<detail::NcclHandle> handle) : handle_(std::move(handle)) {}
+
+  Nccl part(Index color, Index ranks_per_node) const {
+    start_barrier().wait(); // NCCL splits only what is at rest
+    return Nccl(std::make_shared<detail::NcclHandle>(*handle_, color, ranks_per_node));
+  }
+  template <class F> Request enqueue(std::string_view verb, F&& f) const {
+    Request request(handle_, verb);
     cudaStream_t const stream = handle_->options().stream;
     f(handle_->comm(), stream);
     detail::require_cuda(cudaEventRecord(request.event_, stream), "NCCL: cudaEventRecord");

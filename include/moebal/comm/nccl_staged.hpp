@@ -5,24 +5,75 @@
 
 #include "nccl.hpp"
 
+#include <algorithm>
+#include <cstring>
+#include <list>
+#include <numeric>
+#include <optional>
+#include <string>
+
 namespace moebal {
 
-/// The communicator backend of ranks with a GPU each whose views are in host memory. Each verb copies to the device, runs Nccl's
-/// verb on the same stream, and copies back in wait(). Price: two copies over the bus, and a device buffer a request in flight
-/// (kept for the next one). Made for statistics, not for tokens. Errors and order of sums: those of Nccl.
+/// The communicator backend of ranks with a GPU each whose views are in host memory. Each verb runs Nccl's on pinned
+/// host memory, which the device reaches over the bus: the caller's elements are copied there when it starts, so they
+/// may change after that, and the result is copied from there in wait(). Nothing but wait() holds the host, and a
+/// wait() no longer than its own verb. Made for statistics, not for tokens. Price: the copies, and pinned memory for
+/// each request that is under way (kept for later ones). Errors and order of sums: those of Nccl.
 class NcclStaged {
-  struct Buffer {
-    void* data = nullptr;
-    std::size_t bytes = 0;
-    Buffer() = default;
-    Buffer(Buffer const&) = delete;
-    ~Buffer() { cudaFree(data); }
-    void reserve(std::size_t needed) {
-      if (needed <= bytes) return;
-      cudaFree(std::exchange(data, nullptr));
-      bytes = 0;
-      detail::require_cuda(cudaMalloc(&data, needed), "NCCL: cudaMalloc of a staging buffer");
-      bytes = needed;
+  struct Slot {
+    std::size_t const bytes;
+    std::byte* data = nullptr;
+    bool held = false;                    // by a request
+    std::optional<Nccl::Request> running; // the last verb on this memory
+
+    explicit Slot(std::size_t size) : bytes(size) {
+      void* memory = nullptr;
+      if (size > 0)
+        detail::require_cuda(cudaHostAlloc(&memory, size, cudaHostAllocDefault),
+                             "NCCL: cudaHostAlloc of " + std::to_string(size) + " bytes");
+      data = static_cast<std::byte*>(memory);
+    }
+    Slot(Slot const&) = delete;
+    ~Slot() {
+      if (data) cudaFreeHost(data);
+    }
+    bool free() { return !held && (!running || running->done()); }
+  };
+  // To free pinned memory is to wait for the device, so what runs there is finished or aborted first: nccl goes before
+  // the slots.
+  struct State {
+    std::list<Slot> slots;
+    Nccl nccl;
+
+    explicit State(Nccl backend) : nccl(std::move(backend)) {}
+    ~State() {
+      for (Slot& slot : slots) slot.running.reset();
+    }
+  };
+  struct GiveBack {
+    std::shared_ptr<State> state;
+    void operator()(Slot* slot) const { slot->held = false; }
+  };
+  using Held = std::unique_ptr<Slot, GiveBack>;
+
+  // Rows of `bytes` bytes, `stride` apart.
+  struct Rows {
+    std::byte* data = nullptr;
+    std::size_t count = 0, bytes = 0, stride = 0;
+
+    template <class T> static Rows of(MatrixView<T> view, Index count) {
+      auto* const data = reinterpret_cast<std::byte*>(const_cast<std::remove_const_t<T>*>(view.data()));
+      return {data, std::size_t(count), std::size_t(view.cols()) * sizeof(T),
+              std::size_t(view.row_stride()) * sizeof(T)};
+    }
+    template <class T> static Rows of(VectorView<T> view) { return of(MatrixView<T>(view.data(), 1, view.size()), 1); }
+
+    std::size_t size() const { return count * bytes; }
+    void pack(std::byte* to) const {
+      for (std::size_t r = 0; bytes > 0 && r < count; ++r) std::memcpy(to + r * bytes, data + r * stride, bytes);
+    }
+    void unpack(std::byte const* from) const {
+      for (std::size_t r = 0; bytes > 0 && r < count; ++r) std::memcpy(data + r * stride, from + r * bytes, bytes);
     }
   };
 
@@ -32,101 +83,81 @@ public:
   class Request {
   public:
     void wait() {
-      if (!buffer_) return;
-      auto const buffer = std::exchange(buffer_, nullptr);
-      inner_.wait();
-      if (rows_ == 0 || row_bytes_ == 0) return;
-      detail::require_cuda(cudaMemcpy2DAsync(host_, host_stride_, static_cast<std::byte const*>(buffer->data) + offset_, row_bytes_,
-                                             row_bytes_, rows_, cudaMemcpyDeviceToHost, stream_),
-                           "NCCL: copy from the device");
-      detail::require_cuda(cudaStreamSynchronize(stream_), "NCCL: copy from the device");
+      if (!slot_) return;
+      Held const slot = std::move(slot_); // done, whatever comes
+      slot->running->wait();
+      to_.unpack(slot->data + offset_);
     }
-    bool done() { return !buffer_ || inner_.done(); }
+    bool done() { return !slot_ || slot_->running->done(); }
 
   private:
     friend class NcclStaged;
-    Request(Nccl::Request inner, std::shared_ptr<Buffer> buffer, cudaStream_t stream)
-        : inner_(std::move(inner)), buffer_(std::move(buffer)), stream_(stream) {}
-    Request& to(void* host, std::size_t host_stride, std::size_t row_bytes, std::size_t rows, std::size_t offset) {
-      host_ = host, host_stride_ = host_stride, row_bytes_ = row_bytes, rows_ = rows, offset_ = offset;
-      return *this;
-    }
-
-    Nccl::Request inner_;
-    std::shared_ptr<Buffer> buffer_;
-    cudaStream_t stream_;
-    void* host_ = nullptr;
-    std::size_t host_stride_ = 0, row_bytes_ = 0, rows_ = 0, offset_ = 0;
+    Request(Held slot, Rows to, std::size_t offset) : slot_(std::move(slot)), to_(to), offset_(offset) {}
+    Held slot_;
+    Rows to_;
+    std::size_t offset_;
   };
 
-  explicit NcclStaged(NcclOptions const& options) : nccl_(options), stream_(options.stream) {}
+  explicit NcclStaged(NcclOptions const& options) : NcclStaged(Nccl(options)) {}
+  explicit NcclStaged(Nccl nccl) : state_(std::make_shared<State>(std::move(nccl))) {}
 
-  Index rank() const { return nccl_.rank(); }
-  Index size() const { return nccl_.size(); }
-  Index node_of(Index rank) const { return nccl_.node_of(rank); }
+  Index rank() const { return state_->nccl.rank(); }
+  Index size() const { return state_->nccl.size(); }
+  Index node_of(Index rank) const { return state_->nccl.node_of(rank); }
+  /// As Nccl's.
+  NcclStaged within_node() const { return NcclStaged(state_->nccl.within_node()); }
+  NcclStaged across_nodes() const { return NcclStaged(state_->nccl.across_nodes()); }
 
   template <summable T> Request start_all_reduce_sum(VectorView<T> values) const {
-    std::size_t const bytes = std::size_t(values.size()) * sizeof(T);
-    auto buffer = take(bytes);
-    T* const device = static_cast<T*>(buffer->data);
-    upload(device, values.data(), bytes);
-    Request request(nccl_.start_all_reduce_sum(VectorView<T, DeviceMemory>(device, values.size())), buffer, stream_);
-    return std::move(request.to(values.data(), bytes, bytes, 1, 0));
+    return start(Rows::of(values), Rows::of(values), 0, [&](std::byte* data, std::byte*) {
+      return state_->nccl.start_all_reduce_sum(VectorView<T, DeviceMemory>(reinterpret_cast<T*>(data), values.size()));
+    });
   }
   template <class T> Request start_all_gather(VectorView<T const> mine, VectorView<T> all) const {
-    std::size_t const sent = std::size_t(mine.size()) * sizeof(T), received = std::size_t(all.size()) * sizeof(T);
-    std::size_t const offset = aligned(sent);
-    auto buffer = take(offset + received);
-    auto* const device = static_cast<std::byte*>(buffer->data);
-    upload(device, mine.data(), sent);
-    Request request(nccl_.start_all_gather(VectorView<T const, DeviceMemory>(reinterpret_cast<T const*>(device), mine.size()),
-                                           VectorView<T, DeviceMemory>(reinterpret_cast<T*>(device + offset), all.size())),
-                    buffer, stream_);
-    return std::move(request.to(all.data(), received, received, 1, offset));
+    Rows const from = Rows::of(mine);
+    return start(from, Rows::of(all), aligned(from.size()), [&](std::byte* data, std::byte* result) {
+      return state_->nccl.start_all_gather(
+          VectorView<T const, DeviceMemory>(reinterpret_cast<T const*>(data), mine.size()),
+          VectorView<T, DeviceMemory>(reinterpret_cast<T*>(result), all.size()));
+    });
   }
   template <class T>
   Request start_all_to_all_v(MatrixView<T const> send, VectorView<Index const> send_rows, MatrixView<T> receive,
                              VectorView<Index const> receive_rows) const {
-    auto const sum = [](VectorView<Index const> rows) {
-      Index n = 0;
-      for (Index const r : rows) n += r;
-      return n;
-    };
-    Index const out = sum(send_rows), in = sum(receive_rows);
-    std::size_t const row_bytes = std::size_t(send.cols()) * sizeof(T);
-    std::size_t const offset = aligned(std::size_t(out) * row_bytes);
-    auto buffer = take(offset + std::size_t(in) * row_bytes);
-    auto* const device = static_cast<std::byte*>(buffer->data);
-    if (out > 0 && row_bytes > 0)
-      detail::require_cuda(cudaMemcpy2DAsync(device, row_bytes, send.data(), std::size_t(send.row_stride()) * sizeof(T), row_bytes,
-                                             std::size_t(out), cudaMemcpyHostToDevice, stream_),
-                           "NCCL: copy to the device");
-    Request request(nccl_.start_all_to_all_v(
-                        MatrixView<T const, DeviceMemory>(reinterpret_cast<T const*>(device), out, send.cols()), send_rows,
-                        MatrixView<T, DeviceMemory>(reinterpret_cast<T*>(device + offset), in, receive.cols()), receive_rows),
-                    buffer, stream_);
-    return std::move(
-        request.to(receive.data(), std::size_t(receive.row_stride()) * sizeof(T), row_bytes, std::size_t(in), offset));
+    Index const out = std::accumulate(send_rows.begin(), send_rows.end(), Index(0));
+    Index const in = std::accumulate(receive_rows.begin(), receive_rows.end(), Index(0));
+    Rows const from = Rows::of(send, out);
+    return start(from, Rows::of(receive, in), aligned(from.size()), [&](std::byte* data, std::byte* result) {
+      return state_->nccl.start_all_to_all_v(
+          MatrixView<T const, DeviceMemory>(reinterpret_cast<T const*>(data), out, send.cols()), send_rows,
+          MatrixView<T, DeviceMemory>(reinterpret_cast<T*>(result), in, receive.cols()), receive_rows);
+    });
   }
-  Request start_barrier() const { return {nccl_.start_barrier(), take(0), stream_}; }
+  Request start_barrier() const {
+    return start({}, {}, 0, [&](std::byte*, std::byte*) { return state_->nccl.start_barrier(); });
+  }
 
 private:
   static std::size_t aligned(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
 
-  /// A buffer that no request uses; it is used again when its request is done.
-  std::shared_ptr<Buffer> take(std::size_t bytes) const {
-    if (!spare_ || spare_.use_count() > 1) spare_ = std::make_shared<Buffer>();
-    spare_->reserve(bytes);
-    return spare_;
+  /// verb(data, data + offset) on pinned memory in which `from` lies; `to` is filled from data + offset in wait().
+  template <class F> Request start(Rows from, Rows to, std::size_t offset, F&& verb) const {
+    Held slot = take(std::max(from.size(), offset + to.size()));
+    from.pack(slot->data);
+    slot->running.emplace(verb(slot->data, slot->data + offset));
+    return Request(std::move(slot), to, offset);
   }
-  void upload(void* device, void const* host, std::size_t bytes) const {
-    if (bytes > 0)
-      detail::require_cuda(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream_), "NCCL: copy to the device");
+  // Small ones stay as they are: to free one would be to wait for the device.
+  Held take(std::size_t bytes) const {
+    auto& slots = state_->slots;
+    auto found =
+        std::find_if(slots.begin(), slots.end(), [&](Slot& slot) { return slot.bytes >= bytes && slot.free(); });
+    if (found == slots.end()) found = slots.emplace(found, bytes);
+    found->held = true;
+    return Held(&*found, GiveBack{state_});
   }
 
-  Nccl nccl_;
-  cudaStream_t stream_;
-  mutable std::shared_ptr<Buffer> spare_;
+  std::shared_ptr<State> state_;
 };
 static_assert(comm_backend<NcclStaged>);
 
