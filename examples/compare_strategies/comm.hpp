@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// The communicator of the lab's strategies: threads, counted. "Needs communication" is a measured number.
+// The communicator of the lab's strategies: any, counted. "Needs communication" is a measured number.
 
+#include <moebal/comm/any.hpp>
 #include <moebal/comm/recording.hpp>
-#include <moebal/comm/threads.hpp>
 #include <moebal/communicator.hpp>
 
 namespace lab {
 
 using moebal::Index;
 
-using Comm = moebal::Communicator<moebal::Recording<moebal::Threads>>;
-inline Comm recorded(moebal::Communicator<moebal::Threads> const& comm) {
+using Comm = moebal::Communicator<moebal::Recording<moebal::AnyBackend>>;
+inline Comm recorded(moebal::Communicator<moebal::AnyBackend> const& comm) {
   return Comm(moebal::Recording(comm.backend()));
 }
 

@@ -2,6 +2,8 @@
 
 #include "run.hpp"
 
+#include <moebal/comm/threads.hpp>
+
 #include <map>
 #include <mutex>
 
@@ -71,7 +73,7 @@ private:
 class Worker {
 public:
   Worker(Row const& row, Source const& source, Setting const& setting, Make make,
-         moebal::Communicator<moebal::Threads> const& comm, std::uint64_t seed, moebal::TraceWriter* record,
+         moebal::Communicator<moebal::AnyBackend> const& comm, std::uint64_t seed, moebal::TraceWriter* record,
          std::mutex& writing)
       : source_(source), setting_(setting), comm_(comm), seed_(seed), record_(record), writing_(writing) {
     method_ = row.make(on_rank(make, comm.rank()), recorded(comm));
@@ -221,7 +223,7 @@ private:
 
   Source const& source_;
   Setting const& setting_;
-  moebal::Communicator<moebal::Threads> comm_;
+  moebal::Communicator<moebal::AnyBackend> comm_;
   std::uint64_t seed_;
   moebal::TraceWriter* record_;
   std::mutex& writing_;
@@ -277,7 +279,8 @@ Result run(Row const& row, Source const& source, Setting const& setting, moebal:
     r.skipped = "needs tags, and the trace has none";
   if (!r.skipped.empty()) return r;
   std::mutex writing;
-  moebal::run_ranks(ranks, [&](moebal::Communicator<moebal::Threads> comm) {
+  moebal::run_ranks(ranks, [&](moebal::Communicator<moebal::Threads> threads) {
+    moebal::Communicator const comm(moebal::AnyBackend(threads.backend()));
     Worker worker(row, source, setting, make, comm, seed, record, writing);
     std::size_t const me = std::size_t(comm.rank());
     for (Index step = 0; step < steps; ++step) {

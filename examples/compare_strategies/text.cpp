@@ -52,7 +52,7 @@ Result run_text(Row const& row, train::Corpus const& corpus, TextSetting const& 
   };
   train::Record record;
   try {
-    record = train::Trainer(corpus, s, observer, setting.validation).run({r.name, make_method}, seed);
+    record = train::train_on_threads(corpus, s, observer, setting.validation, {r.name, make_method}, seed);
   } catch (moebal::ShapeError const& error) {
     r.skipped = error.what();
     return r;

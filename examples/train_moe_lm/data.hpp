@@ -102,14 +102,20 @@ public:
   explicit Corpus(std::vector<Domain> domains, std::int64_t sequences = 4)
       : domains_(std::move(domains)), sequences_(sequences) {
     if (domains_.empty()) throw std::invalid_argument("no text to train on");
+    for (Domain const& domain : domains_) {
+      for (char const c : domain.text) ++frequencies_[std::uint8_t(c)];
+      for (std::string const* s : {&domain.name, &domain.text})
+        for (char const c : *s) fingerprint_ = (fingerprint_ ^ std::uint8_t(c)) * 1099511628211u;
+    }
   }
   std::vector<Domain> const& domains() const { return domains_; }
   std::int64_t domain_count() const { return std::int64_t(domains_.size()); }
   std::int64_t tokens() const { return sequences_ * domains_.front().window.length; } // of one micro-batch
 
-  /// Micro-batch g of a rank at a step: one domain at random, then windows of it.
-  Batch training(std::uint64_t seed, std::int64_t step, std::int64_t rank, std::int64_t g) const {
-    Random random{seed, std::uint64_t(step), std::uint64_t(rank), std::uint64_t(g)};
+  /// Micro-batch n of all that the ranks together have in a step: one domain at random, then windows of it.
+  Batch training(std::uint64_t seed, std::int64_t step, std::int64_t n) const {
+    // The keys of 4 micro-batches a rank, which is the default, whatever the number: those numbers are published.
+    Random random{seed, std::uint64_t(step), std::uint64_t(n / 4), std::uint64_t(n % 4)};
     std::int64_t const d = random.below(domain_count());
     Batch batch = empty(d);
     for (std::int64_t i = 0; i < sequences_; ++i) batch.windows.push_back(domains_[std::size_t(d)].draw(random));
@@ -125,26 +131,17 @@ public:
     return batch;
   }
   /// How often each byte occurs in the texts [256].
-  std::vector<std::int64_t> frequencies() const {
-    std::vector<std::int64_t> counts(256, 0);
-    for (Domain const& domain : domains_)
-      for (char const c : domain.text) ++counts[std::uint8_t(c)];
-    return counts;
-  }
+  std::vector<std::int64_t> const& frequencies() const { return frequencies_; }
   /// Changes when any byte of any text does: a resumed run must read what the first run read.
-  std::uint64_t fingerprint() const {
-    std::uint64_t hash = 14695981039346656037u; // FNV-1a
-    for (Domain const& domain : domains_)
-      for (std::string const* s : {&domain.name, &domain.text})
-        for (char const c : *s) hash = (hash ^ std::uint8_t(c)) * 1099511628211u;
-    return hash;
-  }
+  std::uint64_t fingerprint() const { return fingerprint_; }
 
 private:
   Batch empty(std::int64_t d) const { return {.domain = d, .window = domains_[std::size_t(d)].window, .windows = {}}; }
 
   std::vector<Domain> domains_;
   std::int64_t sequences_;
+  std::vector<std::int64_t> frequencies_ = std::vector<std::int64_t>(256, 0);
+  std::uint64_t fingerprint_ = 14695981039346656037u; // FNV-1a
 };
 
 } // namespace train

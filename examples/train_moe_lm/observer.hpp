@@ -21,8 +21,9 @@ struct Contestant {
 struct Observer {
   /// After each step, on rank 0. Returns whether to stop here.
   std::function<bool(Record const&)> stepped = [](Record const&) { return false; };
-  /// When a state is due (every few seconds and when stopped), on rank 0.
+  /// When a state is due (every so many steps, or 0: every few seconds; and when stopped), on rank 0.
   std::function<void(Midway)> save = [](Midway) {};
+  Index save_every = 0;
   /// On every rank, when a micro-batch was routed: step, what is known of it, the weights of the logit map.
   std::function<void(Index, Activations<float> const&, lab::Weights, lab::Method&)> routed{};
   /// On every rank, after the last step.

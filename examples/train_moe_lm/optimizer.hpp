@@ -30,18 +30,18 @@ inline double learning_rate(double peak, Index step, Index steps) {
   return done < 0.5 ? peak : peak * (1 - 0.95 * (done - 0.5) / 0.5);
 }
 
-/// One step (step counts from 0) on weights [begin, begin + count), so that each rank may do its own part.
+/// One step (step counts from 0).
 template <class Real>
-void adam_step(Adam const& adam, double rate, Index step, Index begin, Index count, Vector<Real> const& gradient,
+void adam_step(Adam const& adam, double rate, Index step, Eigen::Ref<Vector<Real> const> gradient,
                Moments<Real>& moments, Vector<Real>& weights) {
-  auto const g = gradient.segment(begin, count).array();
-  auto m = moments.first.segment(begin, count).array();
-  auto v = moments.second.segment(begin, count).array();
+  auto const g = gradient.array();
+  auto m = moments.first.array();
+  auto v = moments.second.array();
   m = Real(adam.beta1) * m + Real(1 - adam.beta1) * g;
   v = Real(adam.beta2) * v + Real(1 - adam.beta2) * g.square();
   Real const m_scale = Real(rate / (1 - std::pow(adam.beta1, double(step + 1))));
   Real const v_scale = Real(1 / (1 - std::pow(adam.beta2, double(step + 1))));
-  weights.segment(begin, count).array() -= m_scale * m / ((v_scale * v).sqrt() + Real(adam.epsilon));
+  weights.array() -= m_scale * m / ((v_scale * v).sqrt() + Real(adam.epsilon));
 }
 
 } // namespace train

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Settings, strategies, experts, top_k, steps, 
                                    alpha, rate, capacity, text)
 
 enum class Action { Train, Resume, List };
+enum class Transport { Found, Threads, Mpi }; // Found: MPI under a launcher of MPI, else threads
 
 struct Options {
   Settings settings;
@@ -44,6 +46,9 @@ struct Options {
   std::string json_file;
   std::string report_folder = "train_moe_lm_out";
   std::string state_folder = "train_moe_lm_out";
+  Index save_every = 0; // steps; 0: every few seconds
+  Transport transport = Transport::Found;
+  double timeout = 300;           // seconds that ranks wait for each other
   std::vector<std::string> given; // names of the settings that stood on the command line
 };
 
@@ -53,7 +58,12 @@ inline void describe(CLI::App& app, Options& o) {
   app.description(
       "Trains a small Mixture-of-Experts language model on real text, once per balancing strategy, with the same\n"
       "seed, data order and initial weights, and compares them. The report is DIR/report.html.\n"
-      "Ctrl-C stops after the current step; --resume continues to the same numbers.");
+      "Ctrl-C stops after the current step; --resume continues to the same numbers.\n"
+      "R ranks are threads, or processes: mpirun -n R train_moe_lm ...; the numbers are the same.\n"
+      "A stopped run may go on with other --ranks. Then R * --micro-batches is kept, unless you give both: the text of\n"
+      "each step stays the same, sums over ranks round otherwise, so the numbers agree for some steps and drift apart\n"
+      "as runs of other roundings do. loss-ranks, loss-running and --capacity pool what R ranks do at the same time:\n"
+      "there R is part of the method.");
   app.add_option("--strategies", s.strategies, "Names from --list, separated by commas")
       ->delimiter(',')
       ->check(known_strategy);
@@ -67,7 +77,15 @@ inline void describe(CLI::App& app, Options& o) {
   app.add_option("--seed", s.seed, "The first seed")->capture_default_str();
   app.add_option("--experts", s.experts, "E")->capture_default_str()->check(CLI::Range(1, 4096));
   app.add_option("--top-k", s.top_k, "K")->capture_default_str()->check(CLI::IsMember({1, 2, 4, 8}));
-  app.add_option("--ranks", s.ranks, "R, ranks as threads")->capture_default_str()->check(CLI::Range(1, 256));
+  app.add_option("--ranks", s.ranks, "R; under a launcher of MPI as many as it started")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 256));
+  app.add_option("--transport", o.transport, "Ranks are 'threads' or processes of 'mpi'; by default what they run under")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, Transport>{{"threads", Transport::Threads},
+                                                                    {"mpi", Transport::Mpi}}));
+  app.add_option("--timeout", o.timeout, "Seconds that ranks wait for one another before they give up")
+      ->capture_default_str()
+      ->check(CLI::Range(0.1, 1e6));
   app.add_option("--micro-batches", s.micro_batches,
                  "Micro-batches of each rank in a step, 256 bytes of one domain each")
       ->capture_default_str()
@@ -86,6 +104,9 @@ inline void describe(CLI::App& app, Options& o) {
   app.add_option("--json", o.json_file, "Write the table there, as a list of objects");
   app.add_option("--report", o.report_folder, "Folder for report.html")->capture_default_str();
   app.add_option("--state", o.state_folder, "Folder for the state that --resume continues")->capture_default_str();
+  app.add_option("--save-every", o.save_every, "Steps between two states; 0: 15 seconds")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
   app.add_flag_callback(
       "--resume", [&o] { o.action = Action::Resume; }, "Continue the run in the state folder, with its settings");
 }

@@ -8,6 +8,7 @@
 
 #include <Eigen/Core>
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -66,11 +67,11 @@ inline Index parameter_count(ModelShape const& s) {
          s.experts * (2 * s.width * s.expert_width + s.expert_width);
 }
 
-/// Draws all weights. Router weights [D, E] are N(0, 0.1^2), others are left to their map; the rest keeps the size of
+/// Draws all weights [parameter_count]. Router weights [D, E] are N(0, 0.1^2), others are left to their map; the rest keeps the size of
 /// what flows through and does not depend on the map.
-template <class Real> void initialise(ModelShape const& s, std::uint64_t seed, Vector<Real>& weights) {
-  weights.setZero(parameter_count(s));
-  Parameters<Real> p(s, weights.data());
+template <class Real> void initialise(ModelShape const& s, std::uint64_t seed, Real* weights) {
+  std::fill_n(weights, parameter_count(s), Real(0));
+  Parameters<Real> p(s, weights);
   Random random{seed, 0x77656967687473u};
   auto const fill = [&](MatrixMap<Real>& m, double deviation) {
     for (Index i = 0; i < m.size(); ++i) m.data()[i] = Real(deviation * random.normal());

@@ -3,14 +3,17 @@
 
 // The whole program behind main, so that tests can call it.
 
+#include "launch_mpi.hpp"
+#include "progress.hpp"
 #include "report.hpp"
+#include "resume.hpp"
+#include "state_file.hpp"
 #include "strategies.hpp"
 #include "texts.hpp"
 #include "trainer.hpp"
 
 #include <csignal>
 #include <iostream>
-#include <unistd.h>
 
 namespace train {
 
@@ -22,32 +25,6 @@ inline void on_interrupt(int signal) {
   std::signal(signal, SIG_DFL);
 }
 
-/// A line for each run: rewritten in place on a terminal, else a few lines.
-class Progress {
-public:
-  Progress(std::size_t number, std::size_t of, std::string name, std::uint64_t seed, Index steps)
-      : head_(format("[%zu/%zu] %-20s seed %llu", number, of, name.c_str(), static_cast<unsigned long long>(seed))),
-        steps_(steps) {}
-  void show(Record const& r) {
-    bool const last = r.steps() == steps_;
-    double const now = wall_seconds();
-    bool const due = terminal_ ? last || now - shown_at_ > 0.2 : last || r.steps() * 4 / steps_ != shown_quarter_;
-    if (!due) return;
-    shown_at_ = now;
-    shown_quarter_ = r.steps() * 4 / steps_;
-    std::fprintf(stderr, "%s%s  %3lld %%  loss %.3f  max_vio %5.2f  %5.1f steps/s%s", terminal_ ? "\r" : "",
-                 head_.c_str(), static_cast<long long>(100 * r.steps() / steps_), r.train_loss.back(), r.max_vio.back(),
-                 double(r.steps()) / r.step_seconds, terminal_ && !last ? "" : "\n");
-  }
-
-private:
-  std::string head_;
-  Index steps_;
-  bool terminal_ = isatty(2) == 1;
-  double shown_at_ = 0;
-  Index shown_quarter_ = 0;
-};
-
 inline void print_list() {
   for (StrategyInfo const& s : catalogue)
     std::cout << format("%-20s %s %s\n", std::string(s.name).c_str(), s.by_default == ByDefault::Yes ? "*" : " ",
@@ -55,21 +32,8 @@ inline void print_list() {
   std::cout << "* runs without --strategies\n";
 }
 
-/// The settings of a saved state, unless the command line says otherwise: then a sentence.
-inline void adopt_settings(Options& options, State const& state) {
-  nlohmann::json const saved = state.settings, wanted = options.settings;
-  for (std::string const& name : options.given) {
-    std::string key = name.substr(name.find_first_not_of('-'));
-    std::replace(key.begin(), key.end(), '-', '_');
-    if (saved.contains(key) && saved.at(key) != wanted.at(key))
-      throw StateError("the state in " + options.state_folder + " was made with other settings: " + name + " was " +
-                       saved.at(key).dump() + ", is now " + wanted.at(key).dump() + " (leave it away to resume)");
-  }
-  options.settings = state.settings;
-}
-
-/// Trains what is missing. Returns whether everything was finished.
-inline bool compare(Options const& options, Corpus const& corpus, State& state) {
+/// Trains what is missing. Returns whether everything was finished; `state` is that of process 0.
+inline bool compare(Options const& options, Processes& processes, Corpus const& corpus, State& state) {
   Settings const& s = options.settings;
   std::size_t const all = s.strategies.size() * std::size_t(s.seeds);
   std::size_t number = 0;
@@ -89,47 +53,30 @@ inline bool compare(Options const& options, Corpus const& corpus, State& state) 
         state.midway = std::move(midway);
         save(state, options.state_folder);
       };
-      std::optional<Midway> const midway = std::exchange(state.midway, std::nullopt);
-      bool const mine = midway && done(midway->record);
-      Record record =
-          Trainer(corpus, s, observer)
-              .run(contestant(*find_strategy(name), s.top_k), seed, mine ? midway : std::optional<Midway>{});
+      observer.save_every = options.save_every;
+      std::optional<Midway> midway = std::exchange(state.midway, std::nullopt);
+      if (midway && !done(midway->record)) midway.reset();
+      Record record;
+      bool stopped = false;
+      processes.each_rank(s.ranks, [&](Comm const& comm) {
+        Trainer trainer(corpus, s, observer);
+        Record mine = trainer.run(comm, contestant(*find_strategy(name), s.top_k), seed, midway);
+        if (comm.rank() != processes.rank()) return;
+        record = std::move(mine);
+        stopped = trainer.stopped();
+      });
       if (record.finished == Finished::No) return false; // state.midway holds it
       state.midway.reset();
       state.records.push_back(std::move(record));
-      save(state, options.state_folder);
-      if (interrupted && number < all) return false;
+      if (processes.speaks()) save(state, options.state_folder);
+      if (stopped && number < all) return false;
     }
   }
   return true;
 }
 
-inline int train_and_report(Options& options) {
-  State state;
-  if (options.action == Action::Resume) {
-    state = load(options.state_folder);
-    adopt_settings(options, state);
-  }
-  Settings const& s = options.settings;
-  Corpus const corpus(s.text.empty() ? installed_domains() : domains_of(s.text));
-  if (options.action == Action::Resume && state.corpus != corpus.fingerprint())
-    throw StateError("the texts on this machine are not those that the state in " + options.state_folder +
-                     " was made with");
-  state.settings = s;
-  state.corpus = corpus.fingerprint();
-
-  std::filesystem::create_directories(options.state_folder); // better refused now than after the first strategy
-
-  std::fprintf(stderr, "Domains:");
-  for (Domain const& d : corpus.domains())
-    std::fprintf(stderr, " %s (%.1f MB)", d.name.c_str(), double(d.text.size()) * 1e-6);
-  std::fprintf(stderr, ". %lld weights.\n", static_cast<long long>(parameter_count(s.model())));
-
-  interrupted = 0;
-  auto const before = std::signal(SIGINT, on_interrupt);
-  bool const finished = compare(options, corpus, state);
-  std::signal(SIGINT, before);
-
+/// Table, files, and how to go on.
+inline void show(Options const& options, State const& state, bool finished) {
   std::vector<Record> shown = state.records;
   if (state.midway) shown.push_back(state.midway->record);
   std::cout << table_text(shown) << paired_text(shown);
@@ -138,7 +85,7 @@ inline int train_and_report(Options& options) {
     if (file.has_parent_path()) std::filesystem::create_directories(file.parent_path());
     detail::write_whole(file, to_table_json(shown).dump(2) + "\n");
   }
-  std::filesystem::path const report = write_report(options.report_folder, s, shown);
+  std::filesystem::path const report = write_report(options.report_folder, options.settings, shown);
   std::cout << "Report: " << report.string() << "\n";
   if (!finished) {
     auto const repeated = [](char const* name, std::string const& value, std::string const& otherwise) {
@@ -149,29 +96,89 @@ inline int train_and_report(Options& options) {
               << repeated("--state", options.state_folder, defaults.state_folder)
               << repeated("--report", options.report_folder, defaults.report_folder)
               << repeated("--json", options.json_file, defaults.json_file) << "\n";
-    return 130;
   }
-  return 0;
+}
+
+/// The texts, the same for all processes.
+inline Corpus read_texts(Settings const& s, Processes& processes) {
+  Corpus corpus(s.text.empty() ? installed_domains(processes.speaks() ? stderr : nullptr) : domains_of(s.text));
+  if (processes.from_process_0(std::to_string(corpus.fingerprint())) != std::to_string(corpus.fingerprint()))
+    throw StateError("the texts of this process are not those of process 0: needed the same on each machine");
+  if (!processes.speaks()) return corpus;
+  std::fprintf(stderr, "Domains:");
+  for (Domain const& d : corpus.domains())
+    std::fprintf(stderr, " %s (%.1f MB)", d.name.c_str(), double(d.text.size()) * 1e-6);
+  std::fprintf(stderr, ". %lld weights.\n", static_cast<long long>(parameter_count(s.model())));
+  return corpus;
+}
+
+inline int train_and_report(Options& options, Processes& processes) {
+  State state;
+  Settings& s = options.settings;
+  if (options.action == Action::Resume) {
+    std::string const packed = processes.from_process_0(processes.speaks() ? saved_bytes(options.state_folder) : "");
+    state = state_of(packed, state_file(options.state_folder).string());
+    adopt_settings(options, state, processes.ranks());
+  } else if (processes.ranks() > 0) {
+    s.ranks = processes.ranks();
+  }
+  if (processes.speaks())
+    std::filesystem::create_directories(options.state_folder); // better refused now than after the first strategy
+  Corpus const corpus = read_texts(s, processes);
+  if (options.action == Action::Resume && state.corpus != corpus.fingerprint())
+    throw StateError("the texts on this machine are not those that the state in " + options.state_folder +
+                     " was made with");
+  state.settings = s;
+  state.corpus = corpus.fingerprint();
+
+  interrupted = 0;
+  auto const before_int = std::signal(SIGINT, on_interrupt), before_term = std::signal(SIGTERM, on_interrupt);
+  bool const finished = compare(options, processes, corpus, state);
+  std::signal(SIGINT, before_int), std::signal(SIGTERM, before_term);
+  if (processes.speaks()) show(options, state, finished);
+  return finished ? 0 : 130;
+}
+
+/// Parses; what ends the program at once is returned: help, or an error.
+inline std::optional<CLI::ParseError> parse(CLI::App& app, Options& options, int argc, char const* const* argv) {
+  try {
+    app.parse(argc, argv);
+    check(app, options);
+    return std::nullopt;
+  } catch (CLI::ParseError const& error) {
+    return error;
+  }
+}
+
+/// What of the options does not go with the ranks that a launcher has started (0: there is none).
+inline std::optional<CLI::ParseError> refusal(Options const& options, Index started) {
+  bool const given = std::find(options.given.begin(), options.given.end(), "--ranks") != options.given.end();
+  if (started == 0 || !given || options.settings.ranks == started) return std::nullopt;
+  return CLI::ValidationError("--ranks", "needed " + std::to_string(started) +
+                                             ", as many as the launcher of MPI started, had " +
+                                             std::to_string(options.settings.ranks));
 }
 
 inline int program(int argc, char const* const* argv) {
   Options options;
   CLI::App app;
   describe(app, options);
+  auto ended = parse(app, options, argc, argv);
+  std::unique_ptr<Processes> processes;
   try {
-    app.parse(argc, argv);
-    check(app, options);
-  } catch (CLI::ParseError const& error) {
-    return app.exit(error);
-  }
-  try {
+    processes = processes_of(options);
+    if (!ended) ended = refusal(options, processes->ranks());
+    if (ended) return processes->speaks() ? app.exit(*ended) : ended->get_exit_code();
     if (options.action == Action::List) {
-      print_list();
+      if (processes->speaks()) print_list();
       return 0;
     }
-    return train_and_report(options);
+    return train_and_report(options, *processes);
   } catch (std::exception const& error) {
-    std::cerr << "train_moe_lm: " << error.what() << "\n";
+    std::cerr << "train_moe_lm: ";
+    if (processes && processes->ranks() > 1) std::cerr << "rank " << processes->rank() << ": ";
+    std::cerr << error.what() << "\n" << std::flush;
+    if (processes) processes->give_up(1);
     return 1;
   }
 }

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// A stopped comparison on disk: the settings, what finished, and the run in the middle. One file, replaced as a whole,
-// so that a crash while writing leaves the one before. Layout: mark, version, size and hash of the rest, then CBOR.
+// A stopped comparison: the settings, what finished, and the run in the middle, of all ranks together, so that any number
+// of ranks can go on. As bytes: mark, version, size and hash of the rest, then CBOR.
 
 #include "options.hpp"
 #include "record.hpp"
 
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <optional>
 #include <span>
 #include <stdexcept>
+#include <string>
+#include <string_view>
 
 namespace train {
 
@@ -66,9 +66,7 @@ template <class T> std::vector<T> from_binary(nlohmann::json const& json) {
 
 } // namespace detail
 
-inline std::filesystem::path state_file(std::filesystem::path const& folder) { return folder / "train_moe_lm.state"; }
-
-inline void save(State const& state, std::filesystem::path const& folder) {
+inline std::string to_bytes(State const& state) {
   nlohmann::json json{{"settings", state.settings}, {"corpus", state.corpus}, {"records", state.records}};
   if (state.midway) {
     Midway const& m = *state.midway;
@@ -83,40 +81,30 @@ inline void save(State const& state, std::filesystem::path const& folder) {
       .mark = {}, .version = detail::state_version, .reserved = 0, .size = data.size(), .hash = detail::hash_of(data)};
   std::memcpy(header.mark, detail::state_mark, sizeof header.mark);
 
-  std::filesystem::create_directories(folder);
-  std::filesystem::path const file = state_file(folder), fresh = file.string() + ".new";
-  {
-    std::ofstream out(fresh, std::ios::binary | std::ios::trunc);
-    out.write(reinterpret_cast<char const*>(&header), sizeof header);
-    out.write(reinterpret_cast<char const*>(data.data()), std::streamsize(data.size()));
-    out.flush();
-    if (!out) throw StateError("the state could not be written to " + fresh.string());
-  }
-  std::filesystem::rename(fresh, file);
+  std::string packed(reinterpret_cast<char const*>(&header), sizeof header);
+  return packed.append(reinterpret_cast<char const*>(data.data()), data.size());
 }
 
-/// Throws StateError, with a sentence that says what is wrong, and changes nothing.
-inline State load(std::filesystem::path const& folder) {
-  std::filesystem::path const file = state_file(folder);
+/// Throws StateError, with a sentence that says what is wrong. name: of the state, in it.
+inline State state_of(std::string_view packed, std::string const& name) {
   auto const refuse = [&](std::string const& why) -> StateError {
-    return StateError("the state " + file.string() + " cannot be used: " + why);
+    return StateError("the state " + name + " cannot be used: " + why);
   };
-  std::ifstream in(file, std::ios::binary);
-  if (!in) throw StateError("there is no state to resume: needed the file " + file.string());
   detail::StateHeader header{};
-  if (!in.read(reinterpret_cast<char*>(&header), sizeof header)) throw refuse("it is too short");
+  if (packed.size() < sizeof header) throw refuse("it is too short");
+  std::memcpy(&header, packed.data(), sizeof header);
   if (std::memcmp(header.mark, detail::state_mark, sizeof header.mark) != 0)
     throw refuse("it is no state of train_moe_lm");
   if (header.version != detail::state_version)
     throw refuse("needed version " + std::to_string(detail::state_version) + ", had " + std::to_string(header.version));
-  std::uintmax_t const rest = std::filesystem::file_size(file) - sizeof header;
-  if (rest != header.size)
-    throw refuse("needed " + std::to_string(header.size) + " bytes after the header, had " + std::to_string(rest));
-  std::vector<std::uint8_t> data(header.size);
-  in.read(reinterpret_cast<char*>(data.data()), std::streamsize(data.size()));
-  if (!in || detail::hash_of(data) != header.hash) throw refuse("it is damaged (its checksum does not fit)");
+  packed.remove_prefix(sizeof header);
+  if (packed.size() != header.size)
+    throw refuse("needed " + std::to_string(header.size) + " bytes after the header, had " +
+                 std::to_string(packed.size()));
+  std::span<std::uint8_t const> const data(reinterpret_cast<std::uint8_t const*>(packed.data()), packed.size());
+  if (detail::hash_of(data) != header.hash) throw refuse("it is damaged (its checksum does not fit)");
   try {
-    nlohmann::json const json = nlohmann::json::from_cbor(data);
+    nlohmann::json const json = nlohmann::json::from_cbor(data.begin(), data.end());
     State state{
         .settings = json.at("settings"), .corpus = json.at("corpus"), .records = json.at("records"), .midway = {}};
     if (json.contains("midway")) {

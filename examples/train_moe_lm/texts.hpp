@@ -68,8 +68,8 @@ inline std::filesystem::path newest_folder(std::filesystem::path const& parent, 
 }
 
 /// The six domains of the default run, as far as their packages are installed. A domain is skipped, and said so, when
-/// its text is missing; fewer than four are refused.
-inline std::vector<Domain> installed_domains() {
+/// its text is missing (in `notes`, unless that is null); fewer than four are refused.
+inline std::vector<Domain> installed_domains(std::FILE* notes = stderr) {
   std::filesystem::path const set_mm = "/usr/share/metamath/databases/set.mm";
   std::error_code none;
   std::int64_t const set_mm_size = std::filesystem::exists(set_mm, none) ? std::int64_t(file_size(set_mm, none)) : 0;
@@ -90,7 +90,7 @@ inline std::vector<Domain> installed_domains() {
     else
       missing += std::string(missing.empty() ? "" : ", ") + name;
   }
-  if (!missing.empty()) std::fprintf(stderr, "Texts not found on this machine: %s.\n", missing.c_str());
+  if (notes && !missing.empty()) std::fprintf(notes, "Texts not found on this machine: %s.\n", missing.c_str());
   if (domains.size() < 4)
     throw std::invalid_argument("needed the text of at least 4 domains, had " + std::to_string(domains.size()) +
                                 ": install the packages in examples/train_moe_lm/packages.txt, or give --text DIR");

@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// One run: R ranks as threads train one model with one strategy. Weights are shared; each rank sums the gradients of
-// its own micro-batches, then the ranks add theirs in rank order, each rank for a slice of the weights, and step that
-// slice. So the numbers do not depend on timing.
+// One rank of R that train one model with one strategy. It shares no memory with the others: gradients, weights, counts
+// and decisions travel by the verbs of its communicator, so ranks may be threads or processes, and the numbers are the
+// same.
 
+#include "launch.hpp"
 #include "observer.hpp"
-#include "optimizer.hpp"
-#include "routed.hpp"
-#include "validation.hpp"
-
-#include <moebal/stats/metrics.hpp>
+#include "sharded.hpp"
+#include "tally.hpp"
+#include "validate.hpp"
 
 #include <sstream>
 
@@ -18,11 +17,14 @@ namespace train {
 
 class Trainer {
 public:
+  /// `observer` is asked and told on rank 0, but for what it says itself.
   Trainer(Corpus const& corpus, Settings const& settings, Observer observer, Validation validation = {})
       : corpus_(corpus), s_(settings), observer_(std::move(observer)), validation_(validation) {}
 
-  /// Runs a strategy from the start, or on from where `midway` stopped. The record says whether it finished.
-  Record run(Contestant const& contestant, std::uint64_t seed, std::optional<Midway> const& midway = {}) {
+  /// Runs a strategy from the start, or on from where `midway` stopped. The record is whole on rank 0; on every rank it
+  /// says whether the run finished. Collective.
+  Record run(Comm const& comm, Contestant const& contestant, std::uint64_t seed,
+             std::optional<Midway> const& midway = {}) {
     seed_ = seed;
     record_ = midway ? midway->record : Record{};
     if (!midway) {
@@ -33,129 +35,111 @@ public:
     }
     stop_ = false;
     saved_at_ = wall_seconds();
-    lab::Make make = lab::make_for(s_.experts, s_.ranks, corpus_.frequencies());
+    lab::Make make = lab::make_for(s_.experts, comm.size(), corpus_.frequencies());
     make.coefficient = s_.alpha, make.rate = s_.rate, make.seed = seed;
     if (s_.capacity > 0) make.capacity = s_.capacity;
-    moebal::run_ranks(s_.ranks, [&](Comm comm) { work(comm, contestant, make, midway); },
-                      {.timeout = std::chrono::minutes(5)});
+    auto const method = contestant.make(lab::on_rank(make, comm.rank()), lab::recorded(comm));
+    work(comm, *method, midway);
     return std::move(record_);
   }
 
+  /// Whether rank 0 asked for a stop, be it after the last step.
+  bool stopped() const { return stop_; }
+
 private:
-  /// What a rank counted in one step; rank 0 adds them up.
-  struct Tally {
-    double loss = 0;
-    std::vector<std::int64_t> load; // [E] before any drop
-    Index dropped = 0;
-    double cpu_seconds = 0, balancer_seconds = 0, routing_seconds = 0;
-  };
-  using Comm = moebal::Communicator<moebal::Threads>;
   using Method = lab::Method;
   using Batches = std::vector<Activations<float>>;
 
-  /// Weights and all that ranks share, by rank 0.
-  void start(Method& method, std::optional<Midway> const& midway) {
+  Sharded start(Comm const& comm, Method& method, std::optional<Midway> const& midway) {
     shape_.top_k = method.top_k();
     shape_.router = method.parameters(shape_.width);
     record_.computing = method.zeros().ffn;
     Index const n = parameter_count(shape_);
+    Sharded learned(comm, n);
     if (midway) {
       for (auto const* v : {&midway->weights, &midway->first_moments, &midway->second_moments})
         if (Index(v->size()) != n)
           throw StateError("the saved weights do not fit the model: needed " + std::to_string(n) + ", had " +
                            std::to_string(v->size()));
-      weights_ = Eigen::Map<Vector<float> const>(midway->weights.data(), n);
-      moments_.first = Eigen::Map<Vector<float> const>(midway->first_moments.data(), n);
-      moments_.second = Eigen::Map<Vector<float> const>(midway->second_moments.data(), n);
+      std::copy(midway->weights.begin(), midway->weights.end(), learned.weights());
+      learned.restore(midway->first_moments, midway->second_moments);
+      if (!midway->balancer.empty()) {
+        std::istringstream in(midway->balancer);
+        method.restore(in);
+      }
     } else {
-      initialise(shape_, seed_, weights_);
-      Parameters<float> p(shape_, weights_.data());
+      initialise(shape_, seed_, learned.weights());
+      Parameters<float> p(shape_, learned.weights());
       if (p.router.rows() == 1) method.start(seed_, shape_.width, router_of(p));
-      moments_.reset(n);
     }
-    gradients_.assign(std::size_t(s_.ranks), Vector<float>::Zero(n));
-    tallies_.assign(std::size_t(s_.ranks), Tally{});
-    for (Tally& t : tallies_) t.load.assign(std::size_t(s_.experts), 0);
+    learned.agree();
+    return learned;
   }
 
-  void work(Comm const& comm, Contestant const& contestant, lab::Make const& make,
-            std::optional<Midway> const& midway) {
-    auto const method = contestant.make(lab::on_rank(make, comm.rank()), lab::recorded(comm));
-    if (comm.rank() == 0) start(*method, midway);
-    if (midway && !midway->balancer.empty()) {
-      std::istringstream in(midway->balancer);
-      method->restore(in);
-    }
-    comm.barrier(); // the weights are there
+  void work(Comm const& comm, Method& method, std::optional<Midway> const& midway) {
+    Sharded learned = start(comm, method, midway);
+    Parameters<float> const p(shape_, learned.weights());
     Batches batches(static_cast<std::size_t>(s_.micro_batches));
-    for (Index step = record_.steps(); step < s_.steps && !stop_;) {
-      double const wall = wall_seconds(), cpu = thread_seconds();
-      double const routing = method->routing_seconds(), balancing = method->balancer_seconds();
-      one_step(comm, *method, step, batches);
-      Tally& mine = tallies_[std::size_t(comm.rank())];
-      mine.cpu_seconds += thread_seconds() - cpu;
-      mine.routing_seconds += method->routing_seconds() - routing;
-      mine.balancer_seconds += method->balancer_seconds() - balancing;
-      comm.barrier();
-      if (comm.rank() == 0) note_step(step, wall_seconds() - wall);
-      comm.barrier(); // the record and stop_ are settled
+    auto const validated = [&](lab::Evaluation how, Index per_domain) {
+      return validate(comm, corpus_, shape_, p, method, how, s_.capacity, per_domain, batches.front());
+    };
+    Index step = record_.steps();
+    while (step < s_.steps && !stop_) {
+      double const wall = wall_seconds();
+      one_step(comm, method, step, batches, learned);
+      note_step(comm, tally_, corpus_.tokens() * comm.size() * s_.micro_batches, record_);
+      record_.step_seconds += wall_seconds() - wall;
       ++step;
+      bool const save = decide(comm, step);
       Index const every = std::max<Index>(1, s_.steps / validation_.checkpoints);
       if (step % every == 0 && step < s_.steps) { // also when stopped: a resumed run does not come by here again
-        validate(comm, *method, lab::Evaluation::AsTrained, validation_.midway, batches.front());
-        if (comm.rank() == 0) note_checkpoint(results_, step, corpus_.tokens(), record_);
-        comm.barrier();
+        auto const results = validated(lab::Evaluation::AsTrained, validation_.midway);
+        if (comm.rank() == 0) note_checkpoint(results, step, corpus_.tokens(), record_);
       }
-      if (comm.rank() == 0 && (stop_ || wall_seconds() - saved_at_ > 15)) observer_.save(state(*method));
-      comm.barrier();
+      if (save) keep_state(comm, method, learned);
     }
-    if (stop_) return;
-    if (observer_.ended) observer_.ended(*method);
-    validate(comm, *method, lab::Evaluation::AsTrained, validation_.at_end, batches.front());
-    if (comm.rank() == 0) finish(results_, corpus_.domain_count(), corpus_.tokens(), record_);
-    comm.barrier();
-    if (method->causal()) return;
-    validate(comm, *method, lab::Evaluation::Causal, validation_.at_end, batches.front());
-    if (comm.rank() == 0) record_.row.perplexity_causal = perplexity_of(results_, corpus_.tokens());
+    if (step < s_.steps) return;
+    if (observer_.ended) observer_.ended(method);
+    record_.finished = Finished::Yes;
+    auto results = validated(lab::Evaluation::AsTrained, validation_.at_end);
+    if (comm.rank() == 0) finish(results, corpus_.domain_count(), corpus_.tokens(), record_);
+    if (method.causal()) return;
+    results = validated(lab::Evaluation::Causal, validation_.at_end);
+    if (comm.rank() == 0) record_.row.perplexity_causal = perplexity_of(results, corpus_.tokens());
   }
 
-  void one_step(Comm const& comm, Method& method, Index step, Batches& batches) {
-    Vector<float>& mine = gradients_[std::size_t(comm.rank())];
-    Tally& tally = tallies_[std::size_t(comm.rank())];
-    mine.setZero();
-    tally.loss = 0;
-    std::fill(tally.load.begin(), tally.load.end(), 0);
-    Parameters<float> const p(shape_, weights_.data());
-    Parameters<float> g(shape_, mine.data());
+  void one_step(Comm const& comm, Method& method, Index step, Batches& batches, Sharded& learned) {
+    tally_.reset(s_.experts);
+    Parameters<float> const p(shape_, learned.weights());
+    Parameters<float> g(shape_, learned.gradients());
+    double const cpu = thread_seconds();
+    double const routing = method.routing_seconds(), balancing = method.balancer_seconds();
 
+    learned.begin_step();
     method.begin_step(step, s_.micro_batches);
     for (Index i = 0; i < s_.micro_batches; ++i) {
       Activations<float>& a = batches[std::size_t(i)];
-      embed(shape_, p, corpus_.training(seed_, step, comm.rank(), i), a);
+      embed(shape_, p, corpus_.training(seed_, step, comm.rank() * s_.micro_batches + i), a);
       prepare(method, s_.experts, a);
       method.forward(view(a.n), draw(comm, step, i), router_of(p), view(a.logits));
       if (step == 0 && i == 0) method.measure_statistics(view(a.logits), a.tags, a.routing.view());
       method.route(i, view(a.logits), a.tags, a.routing.view());
       auto const counts = method.counts();
-      for (Index e = 0; e < counts.size(); ++e) tally.load[std::size_t(e)] += counts[e];
+      for (Index e = 0; e < counts.size(); ++e) tally_.load[std::size_t(e)] += counts[e];
       if (observer_.routed) observer_.routed(step, a, router_of(p), method);
-      tally.dropped += dispatch(method, s_.capacity, a);
-      tally.loss += predict(shape_, p, a);
+      tally_.dropped += dispatch(method, s_.capacity, a);
+      tally_.loss += predict(shape_, p, a);
       if (!method.two_passes()) backward(comm, method, step, i, p, a, g);
     }
     method.all_routed();
     if (method.two_passes())
       for (Index i = 0; i < s_.micro_batches; ++i) backward(comm, method, step, i, p, batches[std::size_t(i)], g);
     method.end_step(float(s_.steps - step) / float(s_.steps)); // rates fall linearly to zero over the run
+    learned.end_step(adam_, learning_rate(adam_.rate, step, s_.steps), step);
 
-    comm.barrier(); // all gradients are there, and nobody reads the weights
-    Index const n = weights_.size();
-    Index const begin = n * comm.rank() / s_.ranks, count = n * (comm.rank() + 1) / s_.ranks - begin;
-    auto sum = gradients_.front().segment(begin, count);
-    for (Index r = 1; r < s_.ranks; ++r) sum += gradients_[std::size_t(r)].segment(begin, count);
-    sum /= float(s_.ranks); // the gradient of the loss over all ranks is the mean of theirs
-    adam_step(adam_, learning_rate(adam_.rate, step, s_.steps), step, begin, count, gradients_.front(), moments_,
-              weights_);
+    tally_.cpu_seconds = thread_seconds() - cpu;
+    tally_.routing_seconds = method.routing_seconds() - routing;
+    tally_.balancer_seconds = method.balancer_seconds() - balancing;
   }
 
   void backward(Comm const& comm, Method& method, Index step, Index i, Parameters<float> const& p,
@@ -172,75 +156,36 @@ private:
 
   /// For the noise of a micro-batch, if the logit map draws any.
   std::uint64_t draw(Comm const& comm, Index step, Index i) const {
-    return moebal::random::bits(seed_, std::uint64_t((step * s_.ranks + comm.rank()) * s_.micro_batches + i));
-  }
-  /// Rank 0, while the others wait.
-  void note_step(Index step, double wall) {
-    std::vector<std::int64_t> load(std::size_t(s_.experts), 0);
-    double loss = 0;
-    for (Tally& t : tallies_) {
-      loss += t.loss;
-      for (std::size_t e = 0; e < load.size(); ++e) load[e] += t.load[e];
-      record_.dropped_pairs += std::exchange(t.dropped, 0);
-      record_.cpu_seconds += std::exchange(t.cpu_seconds, 0);
-      record_.balancer_seconds += std::exchange(t.balancer_seconds, 0);
-      record_.routing_seconds += std::exchange(t.routing_seconds, 0);
-    }
-    Index const tokens = corpus_.tokens() * s_.ranks * s_.micro_batches;
-    record_.routed_pairs += std::accumulate(load.begin(), load.end(), std::int64_t(0));
-    record_.train_loss.push_back(loss / double(tokens));
-    record_.load.insert(record_.load.end(), load.begin(), load.end());
-    load.resize(std::size_t(record_.computing));
-    record_.max_vio.push_back(moebal::stats::max_vio(load));
-    record_.step_seconds += wall;
-    stop_ = observer_.stepped(record_) && step + 1 < s_.steps;
+    return moebal::random::bits(seed_,
+                                std::uint64_t((step * comm.size() + comm.rank()) * s_.micro_batches + i));
   }
 
-  /// Collective: micro-batches of validation text in turns, with the drops of the run and (if there are any) without.
-  void validate(Comm const& comm, Method& method, lab::Evaluation how, Index per_domain, Activations<float>& a) {
-    Index const all = per_domain * corpus_.domain_count();
-    if (comm.rank() == 0) results_.assign(std::size_t(all), Validated{});
-    comm.barrier();
-    Parameters<float> const p(shape_, weights_.data());
-    for (Index first = 0; first < all; first += s_.ranks) {
-      Index const m = first + comm.rank();
-      embed(shape_, p, corpus_.validation(std::min(m, all - 1), per_domain), a);
-      prepare(method, s_.experts, a);
-      if (method.deaf()) // what it learned is to use any expert
-        method.forward(view(a.n), std::uint64_t(m), router_of(p), view(a.logits));
-      else
-        method.reference(view(a.n), std::uint64_t(m), router_of(p), view(a.logits));
-      method.evaluate(how, view(a.logits), a.tags, a.routing.view());
-      Validated result;
-      result.domain = a.batch.domain;
-      result.load.assign(std::size_t(s_.experts), 0);
-      moebal::ExpertId* const ids = a.routing.expert_ids().data();
-      Index const pairs = a.logits.rows() * method.top_k();
-      for (Index i = 0; i < pairs; ++i)
-        if (ids[i] != moebal::no_expert) ++result.load[std::size_t(ids[i])];
-      if (m >= all) std::fill(ids, ids + pairs, moebal::no_expert); // the last round of a number that R does not divide
-      result.dropped = dispatch(method, s_.capacity, a);
-      if (m >= all) continue;
-      result.loss = result.loss_without_drops = predict(shape_, p, a);
-      if (result.dropped > 0) {
-        a.dispatch.group(std::as_const(a.routing).expert_ids(), method.zeros());
-        result.loss_without_drops = predict(shape_, p, a);
-      }
-      results_[std::size_t(m)] = std::move(result);
+  /// After `done` steps: rank 0 decides whether to stop and whether to save, and tells the others.
+  bool decide(Comm const& comm, Index done) {
+    std::int64_t decision[2]{0, 0};
+    if (comm.rank() == 0) {
+      bool const stop = observer_.stepped(record_);
+      bool const due = observer_.save_every > 0 ? done % observer_.save_every == 0 : wall_seconds() - saved_at_ > 15;
+      decision[0] = stop;
+      decision[1] = done < s_.steps && (stop || due);
     }
-    comm.barrier();
+    from_rank_0(comm, 2, decision);
+    stop_ = decision[0] != 0;
+    return decision[1] != 0;
   }
 
-  Midway state(Method const& method) {
-    saved_at_ = wall_seconds();
+  void keep_state(Comm const& comm, Method const& method, Sharded const& learned) {
+    Moments<float> const moments = learned.all_moments();
+    if (comm.rank() != 0) return;
     std::ostringstream balancer;
-    method.save(balancer);
+    method.save(balancer); // what balances has the same state on all ranks
     auto const copy = [](Vector<float> const& v) { return std::vector<float>(v.data(), v.data() + v.size()); };
-    return {.record = record_,
-            .weights = copy(weights_),
-            .first_moments = copy(moments_.first),
-            .second_moments = copy(moments_.second),
-            .balancer = balancer.str()};
+    observer_.save({.record = record_,
+                    .weights = {learned.weights(), learned.weights() + learned.size()},
+                    .first_moments = copy(moments.first),
+                    .second_moments = copy(moments.second),
+                    .balancer = balancer.str()});
+    saved_at_ = wall_seconds();
   }
 
   Corpus const& corpus_;
@@ -250,16 +195,23 @@ private:
   Validation validation_;
   Adam adam_;
   std::uint64_t seed_ = 0;
-
-  // Shared by the ranks: written by one rank between two barriers.
-  Vector<float> weights_;
-  Moments<float> moments_;
-  std::vector<Vector<float>> gradients_; // [R]
-  std::vector<Tally> tallies_;           // [R]
-  std::vector<Validated> results_;       // of a validation
+  Tally tally_;
   Record record_;
   bool stop_ = false;
   double saved_at_ = 0;
 };
+
+/// One run by R ranks that are threads of this process. `observer` is called by rank 0; what it has for every rank, by
+/// all at the same time.
+inline Record train_on_threads(Corpus const& corpus, Settings const& settings, Observer const& observer,
+                               Validation validation, Contestant const& contestant, std::uint64_t seed,
+                               std::optional<Midway> const& midway = {}) {
+  Record record;
+  on_threads(settings.ranks, default_timeout, [&](Comm const& comm) {
+    Record mine = Trainer(corpus, settings, observer, validation).run(comm, contestant, seed, midway);
+    if (comm.rank() == 0) record = std::move(mine);
+  });
+  return record;
+}
 
 } // namespace train

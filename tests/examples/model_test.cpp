@@ -29,7 +29,8 @@ struct TinyModel {
   Batch batch{.domain = 0, .window = {.context = 7, .length = 5}, .windows = {}};
 
   TinyModel() {
-    initialise(shape, 3, weights);
+    weights.resize(parameter_count(shape));
+    initialise(shape, 3, weights.data());
     Random random{9};
     for (int i = 0; i < 64; ++i) text += char(random.below(256));
     for (double& s : slopes) s = 0.01 * random.normal();

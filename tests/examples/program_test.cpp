@@ -131,7 +131,7 @@ BOOST_AUTO_TEST_CASE(a_stopped_run_goes_on_to_the_same_numbers) {
     for (StrategyInfo const& info : catalogue) {
       if (capacity > 0 && info.name != "bias-global-softmax") continue;
       BOOST_TEST_CONTEXT(info.name) {
-        Record const whole = Trainer(corpus, s, {}, little).run(contestant(info, s.top_k), 4);
+        Record const whole = train_on_threads(corpus, s, {}, little, contestant(info, s.top_k), 4);
         BOOST_TEST((whole.finished == Finished::Yes));
         BOOST_TEST(whole.steps() == s.steps);
 
@@ -139,16 +139,62 @@ BOOST_AUTO_TEST_CASE(a_stopped_run_goes_on_to_the_same_numbers) {
         Observer stop_at_five;
         stop_at_five.stepped = [](Record const& r) { return r.steps() == 5; };
         stop_at_five.save = [&](Midway midway) { state.midway = std::move(midway); };
-        Record const part = Trainer(corpus, s, stop_at_five, little).run(contestant(info, s.top_k), 4);
+        Record const part = train_on_threads(corpus, s, stop_at_five, little, contestant(info, s.top_k), 4);
         BOOST_TEST((part.finished == Finished::No));
         BOOST_TEST(part.steps() == 5);
         save(state, texts.folder);
-        Record const rest = Trainer(corpus, s, {}, little).run(contestant(info, s.top_k), 4, load(texts.folder).midway);
+        Record const rest = train_on_threads(corpus, s, {}, little, contestant(info, s.top_k), 4, load(texts.folder).midway);
         BOOST_TEST((timeless(rest) == timeless(whole)));
         if (capacity > 0) BOOST_TEST(whole.row.dropped_train > 0);
       }
     }
   }
+}
+
+BOOST_AUTO_TEST_CASE(a_run_goes_on_with_other_ranks) {
+  Texts texts;
+  std::vector<std::string> const run{"--text",     texts.path("texts"), "--experts", "8",      "--steps",
+                                     "12",         "--strategies",      "loss-global", "--seed", "4"};
+  auto const with = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), run.begin(), run.end());
+    for (char const* name : {"state", "report"}) more.insert(more.end(), {std::string("--") + name, texts.path(name)});
+    return call(more);
+  };
+  BOOST_TEST(with({"--ranks", "3", "--micro-batches", "2"}).code == 0);
+  Record const whole = load(texts.folder / "state").records.front();
+
+  // Saved by 3 ranks, in the middle, as a kill leaves it.
+  Settings s = tiny(texts);
+  s.strategies = {"loss-global"}, s.seed = 4;
+  Corpus const corpus(domains_of(s.text));
+  State half;
+  half.settings = s, half.corpus = corpus.fingerprint();
+  Observer stop;
+  stop.save_every = 5;
+  stop.stepped = [](Record const& r) { return r.steps() == 6; };
+  stop.save = [&](Midway midway) {
+    if (midway.record.steps() == 5) half.midway = std::move(midway);
+  };
+  train_on_threads(corpus, s, stop, {}, contestant(*find_strategy("loss-global"), s.top_k), 4);
+  BOOST_TEST(half.midway.has_value());
+  for (int const ranks : {1, 2, 6}) {
+    save(half, texts.folder / "state");
+    Answer const answer = with({"--resume", "--ranks", std::to_string(ranks)});
+    BOOST_TEST(answer.code == 0, answer.error);
+    State const after = load(texts.folder / "state");
+    BOOST_TEST(after.settings.ranks == ranks);
+    BOOST_TEST(after.settings.micro_batches == 6 / ranks);
+    Record const& r = after.records.front();
+    for (std::size_t i = 0; i < std::size_t(6 * s.experts); ++i) // the sixth step is the first one of the other ranks
+      BOOST_TEST(r.load[i] == whole.load[i]);
+    for (std::size_t i = 0; i < r.train_loss.size(); ++i)
+      BOOST_TEST(std::abs(r.train_loss[i] - whole.train_loss[i]) < (i < 6 ? 1e-6 : 1e-3)); // sums round otherwise
+  }
+  save(half, texts.folder / "state");
+  Answer const uneven = with({"--resume", "--ranks", "4"});
+  BOOST_TEST(uneven.code == 1);
+  BOOST_TEST(uneven.error.find("6 micro-batches a step, which 4 ranks cannot share evenly") != std::string::npos);
+  BOOST_TEST(with({"--resume", "--ranks", "4", "--micro-batches", "1"}).code == 0);
 }
 
 BOOST_AUTO_TEST_CASE(one_rank_with_one_micro_batch_is_every_scope_at_once) {
@@ -158,7 +204,7 @@ BOOST_AUTO_TEST_CASE(one_rank_with_one_micro_batch_is_every_scope_at_once) {
   Corpus const corpus(domains_of(s.text));
   Validation const little{.at_end = 2, .midway = 1, .checkpoints = 4};
   auto const run = [&](char const* name) {
-    Record record = Trainer(corpus, s, {}, little).run(contestant(*find_strategy(name), s.top_k), 4);
+    Record record = train_on_threads(corpus, s, {}, little, contestant(*find_strategy(name), s.top_k), 4);
     record.name.clear();
     return timeless(record);
   };
@@ -175,7 +221,7 @@ BOOST_AUTO_TEST_CASE(a_state_of_another_model_is_refused) {
   Corpus const corpus(domains_of(s.text));
   Midway midway;
   midway.weights = {1, 2, 3};
-  BOOST_CHECK_THROW(Trainer(corpus, s, {}).run(contestant(*find_strategy("loss-global"), s.top_k), 4, midway),
+  BOOST_CHECK_THROW(train_on_threads(corpus, s, {}, {}, contestant(*find_strategy("loss-global"), s.top_k), 4, midway),
                     train::StateError);
 }
 

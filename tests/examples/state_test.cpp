@@ -2,7 +2,7 @@
 
 #include "support/test.hpp"
 
-#include "../../examples/train_moe_lm/state.hpp"
+#include "../../examples/train_moe_lm/state_file.hpp"
 
 #include <unistd.h>
 

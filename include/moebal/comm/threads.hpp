@@ -94,9 +94,9 @@ private:
   template <class T> static detail::Contribution contribution(MatrixView<T const> rows) {
     detail::Contribution mine;
     Index const row_bytes = rows.cols() * Index(sizeof(T));
-    mine.bytes.resize(std::size_t(rows.rows() * row_bytes));
+    mine.bytes = std::make_unique_for_overwrite<std::byte[]>(std::size_t(rows.rows() * row_bytes));
     for (Index r = 0; r < rows.rows(); ++r)
-      copy(reinterpret_cast<std::byte const*>(rows.row(r)), row_bytes, mine.bytes.data() + r * row_bytes);
+      copy(reinterpret_cast<std::byte const*>(rows.row(r)), row_bytes, mine.bytes.get() + r * row_bytes);
     return mine;
   }
   template <class T> static Request aimed(Request request, MatrixView<T> to) {
@@ -110,23 +110,23 @@ private:
   }
 
   template <summable T> static void deliver_sum(Request const& request, detail::Exchange& exchange) {
-    auto values = [&](std::size_t r) { return reinterpret_cast<T*>(exchange.from[r].bytes.data()); };
+    auto values = [&](std::size_t r) { return reinterpret_cast<T*>(exchange.from[r].bytes.get()); };
     std::call_once(exchange.summed, [&] {
       for (std::size_t r = 1; r < exchange.from.size(); ++r)
         detail::add_to<T>(values(r), request.row_bytes_ / Index(sizeof(T)), values(0));
     });
-    copy(exchange.from[0].bytes.data(), request.row_bytes_, request.to_);
+    copy(exchange.from[0].bytes.get(), request.row_bytes_, request.to_);
   }
   static void deliver_gathered(Request const& request, detail::Exchange& exchange) {
     for (std::size_t r = 0; r < exchange.from.size(); ++r)
-      copy(exchange.from[r].bytes.data(), request.row_bytes_, request.to_ + Index(r) * request.stride_bytes_);
+      copy(exchange.from[r].bytes.get(), request.row_bytes_, request.to_ + Index(r) * request.stride_bytes_);
   }
   static void deliver_rows(Request const& request, detail::Exchange& exchange) {
     std::byte* to = request.to_;
     for (detail::Contribution const& from : exchange.from) {
       auto const mine = from.send_rows.begin() + request.rank_;
       Index const skipped = std::accumulate(from.send_rows.begin(), mine, Index(0));
-      std::byte const* row = from.bytes.data() + skipped * request.row_bytes_;
+      std::byte const* row = from.bytes.get() + skipped * request.row_bytes_;
       for (Index r = 0; r < *mine; ++r, row += request.row_bytes_, to += request.stride_bytes_)
         copy(row, request.row_bytes_, to);
     }

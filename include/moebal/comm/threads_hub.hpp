@@ -25,7 +25,7 @@ namespace moebal::detail {
 
 /// What one rank brings to a collective.
 struct Contribution {
-  std::vector<std::byte> bytes;
+  std::unique_ptr<std::byte[]> bytes;
   std::vector<Index> send_rows, receive_rows; // all_to_all_v only, [R]
 };
 

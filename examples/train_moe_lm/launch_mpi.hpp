@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// Which processes a run has; and, where the program was built with MPI (TRAIN_MOE_LM_MPI), one rank in each of them.
+
+#include "launch.hpp"
+#include "options.hpp"
+
+#include <cstdlib>
+#include <memory>
+#include <optional>
+
+#ifdef TRAIN_MOE_LM_MPI
+#include <moebal/comm/mpi.hpp>
+#endif
+
+namespace train {
+
+/// Whether mpirun or the like has started this process: Open MPI's, MPICH's and their relatives' launchers say so.
+inline bool under_mpi_launcher() {
+  for (char const* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS"})
+    if (std::getenv(name)) return true;
+  return false;
+}
+
+#ifdef TRAIN_MOE_LM_MPI
+class MpiProcesses final : public Processes {
+public:
+  explicit MpiProcesses(std::chrono::milliseconds timeout) {
+    int provided = 0;
+    moebal::detail::require_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
+    comm_.emplace(moebal::AnyBackend(moebal::Mpi(MPI_COMM_WORLD, {.timeout = timeout})));
+  }
+  ~MpiProcesses() override {
+    comm_.reset();
+    MPI_Finalize();
+  }
+  Index rank() const override { return comm_->rank(); }
+  Index ranks() const override { return comm_->size(); }
+  void each_rank(Index, std::function<void(Comm const&)> const& f) override { f(*comm_); }
+  std::string from_process_0(std::string text) override { return from_rank_0(*comm_, std::move(text)); }
+  /// The others would wait for this rank until their time is up.
+  void give_up(int code) override { MPI_Abort(MPI_COMM_WORLD, code); }
+
+private:
+  std::optional<Comm> comm_;
+};
+#endif
+
+inline std::unique_ptr<Processes> processes_of(Options const& options) {
+  std::chrono::milliseconds const timeout(std::int64_t(1000 * options.timeout));
+  bool const mpi = options.transport == Transport::Mpi ||
+                   (options.transport == Transport::Found && under_mpi_launcher());
+  if (!mpi) return std::make_unique<OneProcess>(timeout);
+#ifdef TRAIN_MOE_LM_MPI
+  return std::make_unique<MpiProcesses>(timeout);
+#else
+  throw std::invalid_argument("--transport mpi (or a launcher of MPI): needed a build with MPI, had one without; "
+                              "--transport threads runs the ranks in one process");
+#endif
+}
+
+} // namespace train
