@@ -161,8 +161,9 @@ void rows_arrive_and_return(D& dispatcher, Comm const& comm, Case const& c, Poli
   returned("through slices");
 }
 
-/// Identity experts, combined: the bits of one rank that has the whole batch.
-template <class D, class Comm> void combines_like_one_rank(D& dispatcher, Comm const& comm, Case const& c) {
+/// Identity experts, combined: the bits of one rank that has the whole batch and drops by `policy`.
+template <class D, class Comm, class Policy>
+void combines_like_one_rank(D& dispatcher, Comm const& comm, Case const& c, Policy policy) {
   SerialExec const exec{1};
   Index const me = comm.rank(), E = c.topology.experts(), K = c.top_k, cols = 2;
   auto const all = c.choices();
@@ -170,10 +171,10 @@ template <class D, class Comm> void combines_like_one_rank(D& dispatcher, Comm c
   auto const x_of = [](Index rank, Index t, Index col) { return float(rank * 31 + t * 7 + col) / 13 - 3; };
   std::vector<ExpertId> ids;
   std::vector<float> weights, x;
-  Index first = 0, tokens = 0;
+  Index whole_first = 0, tokens = 0;
   for (Index q = 0; q < comm.size(); ++q) {
     auto const& choices = all[std::size_t(q)];
-    if (q == me) first = tokens;
+    if (q == me) whole_first = tokens;
     tokens += choices.tokens;
     ids.insert(ids.end(), choices.ids.begin(), choices.ids.end());
     weights.insert(weights.end(), choices.weights.begin(), choices.weights.end());
@@ -181,17 +182,21 @@ template <class D, class Comm> void combines_like_one_rank(D& dispatcher, Comm c
       for (Index col = 0; col < cols; ++col) x.push_back(x_of(q, t, col));
   }
   MatrixView<ExpertId const> const whole_ids(ids.data(), tokens, K);
-  auto const whole = make_plan(exec, E, whole_ids);
+  auto const whole = make_plan(exec, policy, E, whole_ids, MatrixView<float const>(weights.data(), tokens, K));
   std::vector<float> rows(std::size_t(whole.slots() * cols)), y(x.size());
   gather_into(exec, whole.view(), MatrixView<float const>(x.data(), tokens, cols),
               MatrixView<float>(rows.data(), whole.slots(), cols));
   combine_into(exec, whole.view(), MatrixView<float const>(rows.data(), whole.slots(), cols),
                MatrixView<float const>(weights.data(), tokens, K), MatrixView<float>(y.data(), tokens, cols));
 
-  dispatcher.plan(exec, PlanPolicy<>{}, mine.id_view(), MatrixView<float const>{});
+  dispatcher.plan(exec, policy, mine.id_view(), mine.weight_view());
+  for (Index t = 0; t < mine.tokens; ++t)
+    for (Index k = 0; k < K; ++k)
+      check((dispatcher.view().slot_of(t, k) == no_slot) == (whole.slot_of()(whole_first + t, k) == no_slot),
+            "kept as on one rank");
   Rows<float> slots(dispatcher.slots(), cols, 0, 0), received(dispatcher.most_received(), cols, 0, 0),
       out(mine.tokens, cols, 0, 0);
-  MatrixView<float const> const my_x(x.data() + first * cols, mine.tokens, cols);
+  MatrixView<float const> const my_x(x.data() + whole_first * cols, mine.tokens, cols);
   gather_into(exec, dispatcher.view(), my_x, slots.view());
   dispatcher.send(exec, slots.view(), received.view());
   Index at = 0; // rows in the order of the whole batch's plan
@@ -202,10 +207,17 @@ template <class D, class Comm> void combines_like_one_rank(D& dispatcher, Comm c
           "rows of expert " + std::to_string(e) + " as on one rank");
     at += n;
   }
+  if constexpr (D::sends_tokens)
+    for (int again = 0; again < 2; ++again) {
+      Rows<float> same(dispatcher.received(), cols, 1, 0);
+      dispatcher.send_tokens(exec, my_x, same.view());
+      for (Index r = 0; r < dispatcher.received(); ++r)
+        check(std::memcmp(&same(r, 0), &received(r, 0), std::size_t(cols) * sizeof(float)) == 0, "tokens sent once");
+    }
   dispatcher.send_back(exec, received.view(), slots.view());
   combine_into(exec, dispatcher.view(), slots.view(), mine.weight_view(), out.view());
-  check(mine.tokens == 0 ||
-            std::memcmp(&out(0, 0), y.data() + first * cols, std::size_t(mine.tokens * cols) * sizeof(float)) == 0,
+  check(mine.tokens == 0 || std::memcmp(&out(0, 0), y.data() + whole_first * cols,
+                                        std::size_t(mine.tokens * cols) * sizeof(float)) == 0,
         "combined as on one rank");
 }
 
@@ -241,12 +253,18 @@ void dispatches(Comm const& comm, Counts counts, Path path, Index slices) {
       PlanPolicy const policy{.drop = DropByPosition<>{}, .capacity = capacities::absolute(counts.slots)};
       rows_arrive_and_return(dispatcher, comm, c, policy);
       Dispatcher roomy(comm, c.topology, FixedCapacity{.slots = 80}, path, {.slices = slices});
-      combines_like_one_rank(roomy, comm, c);
+      combines_like_one_rank(roomy, comm, c, PlanPolicy<>{});
+    } else if constexpr (std::same_as<Counts, GroupCapacity>) {
+      combines_like_one_rank(dispatcher, comm, c, PlanPolicy<>{});
+      combines_like_one_rank(dispatcher, comm, c, PlanPolicy{.drop = DropByPosition<>{}, .capacity = counts.capacity});
+      combines_like_one_rank(dispatcher, comm, c,
+                             PlanPolicy{.drop = DropByPosition<ChoiceOrder::Equal>{}, .capacity = counts.capacity});
+      combines_like_one_rank(dispatcher, comm, c, PlanPolicy{.drop = DropByPosition<>{}, .capacity = counts.capacity});
     } else {
       rows_arrive_and_return(dispatcher, comm, c, PlanPolicy<>{});
       rows_arrive_and_return(dispatcher, comm, c,
                              PlanPolicy{.drop = DropByProbability{}, .capacity = capacities::megatron(0.8)});
-      combines_like_one_rank(dispatcher, comm, c);
+      combines_like_one_rank(dispatcher, comm, c, PlanPolicy<>{});
     }
   }
 }

@@ -80,6 +80,14 @@ BOOST_AUTO_TEST_CASE(fixed_capacity) {
   for (Index const slots : {1, 4})
     on_ranks([&](auto comm) { dispatches(comm, FixedCapacity{slots}, path::Flat{}, slots); });
 }
+BOOST_AUTO_TEST_CASE(group_capacity) {
+  for (double const factor : {0.0, 0.5, 1.0})
+    on_ranks([&](auto comm) {
+      dispatches(comm, GroupCapacity{capacities::megatron(factor)}, path::Flat{}, 2);
+      dispatches(comm, GroupCapacity{capacities::megatron(factor, 3)}, path::BetweenFirst{}, 1);
+    });
+  on_ranks([&](auto comm) { dispatches(comm, GroupCapacity{capacities::largest_load()}, path::InsideFirst{}, 1); });
+}
 BOOST_AUTO_TEST_CASE(mutants_are_caught) {
   BOOST_TEST(!is_caught<Fault::None>(3));
   BOOST_TEST(is_caught<Fault::SwappedCounts>(3));

@@ -51,6 +51,7 @@ struct SumChunks {
   Index chunks;
   Index bins;
   Index limit;
+  Index const* limits; // [bins] instead of the limit, or null
   Index* table;
   Index* sizes; // [bins + 1] min(count, limit), then 0
   Index* all;   // [bins] the counts, or null
@@ -66,7 +67,8 @@ struct SumChunks {
       table[c * bins + b] = sum;
       sum += n;
     }
-    Index const size = sum < limit ? sum : limit;
+    Index const most = limits ? limits[b] : limit;
+    Index const size = sum < most ? sum : most;
     sizes[b] = size;
     if (all) all[b] = sum;
     if (kept) kept[b] = size;
@@ -117,16 +119,17 @@ template <class Exec> std::size_t counting_sort_bytes(Exec const& exec, Index it
 /// Sorts items [0, items) into bins, at most `limit` into each (the first ones).
 /// @param offsets  [bins + 1] out: first position of each bin, then the number of positions
 /// @param table    counting_sort_bytes(exec, items, bins) of scratch
+/// @param limits   [bins] at least 0, a limit for each bin instead of `limit`; or null
 /// Cost: two passes over the items, O(chunks * bins) besides; three or four launches.
 template <class Exec, class Bin, class Put>
 void counting_sort(Exec const& exec, Index items, Index bins, Index limit, Bin bin, Put put,
                    VectorView<Index, typename Exec::memory> offsets, Index* table, Index* all = nullptr,
-                   Index* kept = nullptr) {
+                   Index* kept = nullptr, Index const* limits = nullptr) {
   Cut const cut{items, sort_chunks(exec, items)};
   exec.for_each(cut.chunks, CountChunk<Bin>{bin, cut, bins, table});
-  exec.for_each(bins + 1, SumChunks{cut.chunks, bins, limit, table, offsets.data(), all, kept});
+  exec.for_each(bins + 1, SumChunks{cut.chunks, bins, limit, limits, table, offsets.data(), all, kept});
   exec.exclusive_scan(offsets);
-  exec.for_each(cut.chunks, PlaceChunk<Bin, Put>{bin, put, cut, bins, limit < items, table, offsets.data()});
+  exec.for_each(cut.chunks, PlaceChunk<Bin, Put>{bin, put, cut, bins, limits || limit < items, table, offsets.data()});
 }
 
 } // namespace moebal::detail

@@ -5,6 +5,7 @@
 
 #include "../core/communication.hpp"
 #include "../core/errors.hpp"
+#include "capacity.hpp"
 #include "dispatch_path.hpp"
 #include "expert_order.hpp"
 
@@ -24,8 +25,17 @@ struct FixedCapacity {
   Index slots = 0; // of one expert, for the pairs of one rank
 };
 
+/// The capacity of an expert is that of all ranks' tokens, and all their pairs compete for it: those of lower ranks
+/// first, or first choices first, as DropByPosition says. Kept is what one rank with the whole batch would keep, so
+/// tokens that chose an expert less on one rank leave room for those of another (MiniMax-01, arXiv 2501.08313). Sizes
+/// are exact. One collective before the rows: an all_gather of E counts (K E for ChoiceOrder::FirstBeforeSecond) and T.
+struct GroupCapacity {
+  Capacity capacity{};
+};
+
 template <class C>
-concept dispatch_counts = std::same_as<C, ExactCounts> || std::same_as<C, FixedCapacity>;
+concept dispatch_counts =
+    std::same_as<C, ExactCounts> || std::same_as<C, FixedCapacity> || std::same_as<C, GroupCapacity>;
 
 namespace detail {
 

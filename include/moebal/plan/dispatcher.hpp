@@ -4,9 +4,11 @@
 // Rows of tokens to the ranks that hold their experts, and back.
 
 #include "align.hpp"
+#include "competition.hpp"
 #include "dispatch_counts.hpp"
 #include "group.hpp"
 #include "row_exchange.hpp"
+#include "token_fan_out.hpp"
 
 #include <optional>
 #include <string>
@@ -43,7 +45,7 @@ struct DispatchSlice {
 /// of slices; and where a batch is cut over the ranks in order it is the order of one rank that holds the whole batch.
 /// The backward is the same two moves: gradients of the outputs with send, those of the rows with send_back.
 ///
-/// @tparam Counts  ExactCounts or FixedCapacity
+/// @tparam Counts  ExactCounts, FixedCapacity or GroupCapacity
 /// @tparam Path    path::Flat, path::InsideFirst or path::BetweenFirst
 /// Cost: a move is one exchange of rows a hop, and a copy of the rows that arrive, for all_to_all_v delivers them by
 /// rank; none where no two experts of a rank are in one slice. Host memory. Nothing is allocated beside what the
@@ -55,6 +57,9 @@ template <communicator Comm, dispatch_counts Counts = ExactCounts, dispatch_path
   static constexpr bool fixed = std::same_as<Counts, FixedCapacity>;
 
 public:
+  /// Whether send_tokens works.
+  static constexpr bool sends_tokens = !fixed;
+
   Dispatcher(Comm comm, Topology topology, Counts counts = {}, Path path = {}, DispatchOptions options = {})
       : Dispatcher(std::move(comm), topology, counts, path, options, NodeRanks(topology)) {}
 
@@ -65,7 +70,7 @@ public:
   /// Plans the way of the pairs that are kept. Collective.
   /// @param ids      [T, K] distinct ids in [0, E) or no_expert; each rank has a T of its own
   /// @param weights  [T, K], read by the drop policy; may be empty for the policies that read none
-  /// With FixedCapacity the policy's capacity is not read.
+  /// With FixedCapacity and GroupCapacity the policy's capacity is not read.
   /// @throws ShapeError also where DropNone meets more pairs of an expert than a fixed capacity has slots
   template <execution Exec, drop_policy Drop, matrix_like Ids, matrix_like Weights>
   void plan(Exec const& exec, PlanPolicy<Drop> policy, Ids&& ids, Weights&& weights) {
@@ -73,21 +78,30 @@ public:
     Index const tokens = choices.rows(), top_k = choices.cols(), experts = topology_.experts();
     learn_counts(); // of a plan that was never used
     planned_ = false;
-    if constexpr (fixed) policy.capacity = capacities::absolute(counts_.slots);
     workspace_.reserve(plan_workspace_bytes<element_of<Weights>>(exec, policy, tokens, top_k, experts));
     plan_.resize(tokens, top_k, experts, tokens * top_k);
-    plan_into(exec, policy, experts, choices, as_matrix(weights), plan_.target(), WorkspaceView<>(workspace_),
-              order_.map());
-    for (Index c = 0; c < experts; ++c) table_.mine()[c] = plan_.kept()[order_.place(c)];
-    if constexpr (fixed) {
-      pad(exec);
-      counting_.emplace(table_.start(comm_, known));
-      lay_out([](Index, Index) { return Index(0); }); // nobody knows yet
+    auto const group = [&](VectorView<Index const> limits) {
+      plan_into(exec, policy, experts, choices, as_matrix(weights), plan_.target(), WorkspaceView<>(workspace_),
+                order_.map(), limits);
+    };
+    if constexpr (std::same_as<Counts, GroupCapacity>) {
+      competition_.gather(comm_, policy.drop, choices, experts);
+      competition_.decide(counts_.capacity);
+      for (Index e = 0; e < experts; ++e)
+        limits_[std::size_t(order_.place_of(ExpertId(e)))] = competition_.kept(comm_.rank(), e);
+      group(limits_);
+      lay_out([&](Index q, Index column) { return competition_.kept(q, order_.expert(column)); });
     } else {
-      table_.start(comm_, known).wait();
-      lay_out(table_);
+      if constexpr (fixed) policy.capacity = capacities::absolute(counts_.slots);
+      group({});
+      for (Index c = 0; c < experts; ++c) table_.mine()[c] = plan_.kept()[order_.place(c)];
+      if constexpr (fixed) pad(exec);
+      counting_.emplace(table_.start(comm_, known));
+      if constexpr (fixed) lay_out([](Index, Index) { return Index(0); }); // nobody knows yet
+      if constexpr (!fixed) learn_counts();
     }
     planned_ = true;
+    tokens_planned_ = false;
   }
   /// Nothing is dropped.
   template <execution Exec, matrix_like Ids> void plan(Exec const& exec, Ids&& ids) {
@@ -137,6 +151,22 @@ public:
     learn_counts();
     for (Index s = 0; s < slices(); ++s) exchange_.finish_there(exec, comm_, s, to);
   }
+  /// x [T, D] -> received [received(), D]: the bits of gather and send, but a token's row goes to each first stop of
+  /// its pairs (the rank of the expert; with path::BetweenFirst the node) once. The first call after a plan also sends
+  /// 8 bytes a pair. The way back stays send_back: what comes back differs from pair to pair. Collective.
+  template <execution Exec, matrix_like X, matrix_like Received>
+  void send_tokens(Exec const& exec, X&& x, Received&& received) {
+    static_assert(sends_tokens, "moebal: with a FixedCapacity every pair has a row of its own: gather and send");
+    require_plan();
+    MatrixView<element_of<X> const> const tokens = as_matrix(x);
+    require_equal("rows of x [T, D]", plan_.tokens(), tokens.rows());
+    auto const from = detail::byte_rows(tokens);
+    auto const to = checked("rows of received", rows_needed(), as_matrix(received));
+    require_same_columns(from, to);
+    if (!tokens_planned_) tokens_.plan(comm_, exchange_, view());
+    tokens_planned_ = true;
+    tokens_.move(exec, comm_, exchange_, from, to);
+  }
   /// outputs [received(), D] -> slots [slots(), D], each row to where it came from; fillers become zero. Collective.
   template <execution Exec, matrix_like Outputs, matrix_like Slots>
   void send_back(Exec const& exec, Outputs&& outputs, Slots&& slots) {
@@ -185,8 +215,9 @@ private:
              NodeRanks const& nodes)
       : comm_(std::move(comm)), topology_(topology), counts_(counts),
         order_(path, topology_, nodes, checked(comm_, topology_, counts, options), options.slices),
-        exchange_(detail::HopPlanner<Path>(topology_, nodes, comm_.rank()), options.slices),
-        table_(order_, comm_.size(), comm_.rank()), offsets_(std::size_t(order_.columns(comm_.rank()).size()) + 1) {}
+        exchange_(detail::HopPlanner<Path>(topology_, nodes, comm_.rank()), options.slices), tokens_(options.slices),
+        table_(order_, comm_.size(), comm_.rank()), limits_(std::size_t(topology_.experts())),
+        offsets_(std::size_t(order_.columns(comm_.rank()).size()) + 1) {}
 
   static Index checked(Comm const& comm, Topology const& topology, Counts counts, DispatchOptions options) {
     require_equal("ranks of a dispatcher's topology (as of its communicator)", comm.size(), topology.ranks());
@@ -240,12 +271,15 @@ private:
   [[no_unique_address]] Counts counts_;
   detail::ExpertOrder order_;
   detail::RowExchange<Comm, Path, fillers> exchange_;
+  detail::TokenExchange<Comm> tokens_;
   detail::CountTable table_;
   std::optional<typename Comm::Request> counting_; // with FixedCapacity, until somebody needs the counts
+  detail::Competition competition_;                // of a GroupCapacity
+  std::vector<Index> limits_;                      // [E] of a GroupCapacity, by place
   std::vector<Index> offsets_;                     // [local experts + 1]
   Plan plan_, padded_;
   Workspace workspace_;
-  bool planned_ = false;
+  bool planned_ = false, tokens_planned_ = false;
 };
 
 } // namespace moebal

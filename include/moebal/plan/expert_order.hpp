@@ -26,11 +26,10 @@ public:
   ExpertOrder(Path, Topology const& topology, NodeRanks const& nodes, Index rank, Index slices)
       : slices_(slices), first_(1) {
     Index const ranks = topology.ranks(), experts = topology.experts();
-    std::vector<ExpertId> expert_at; // [E] by column
     for (Index r = 0; r < ranks; ++r) {
       auto const here = topology.experts_of(r);
-      expert_at.insert(expert_at.end(), here.begin(), here.end());
-      first_.push_back(Index(expert_at.size()));
+      expert_.insert(expert_.end(), here.begin(), here.end());
+      first_.push_back(Index(expert_.size()));
     }
     std::vector<Index> order(static_cast<std::size_t>(ranks));
     for (Index r = 0; r < ranks; ++r) order[std::size_t(r)] = r;
@@ -44,7 +43,7 @@ public:
       for (Index const r : order)
         for (Index c = columns(r, s).first; c < columns(r, s).end; ++c) {
           place_[std::size_t(c)] = next;
-          map_[std::size_t(expert_at[std::size_t(c)])] = ExpertId(next++);
+          map_[std::size_t(expert(c))] = ExpertId(next++);
         }
     in_order_ = std::is_sorted(map_.begin(), map_.end());
   }
@@ -57,6 +56,7 @@ public:
     Range const all = columns(rank);
     return {all.first + all.size() * s / slices_, all.first + all.size() * (s + 1) / slices_};
   }
+  ExpertId expert(Index column) const { return expert_[std::size_t(column)]; }
   Index place(Index column) const { return place_[std::size_t(column)]; }
   Index place_of(ExpertId expert) const { return map_[std::size_t(expert)]; }
   /// The place of each expert id, for plan_into; empty where places are ids.
@@ -64,9 +64,10 @@ public:
 
 private:
   Index slices_;
-  std::vector<Index> first_;  // [R + 1] first column of each rank
-  std::vector<Index> place_;  // [E] of each column
-  std::vector<ExpertId> map_; // [E] place of each id
+  std::vector<Index> first_;     // [R + 1] first column of each rank
+  std::vector<ExpertId> expert_; // [E] of each column
+  std::vector<Index> place_;     // [E] of each column
+  std::vector<ExpertId> map_;    // [E] place of each id
   bool in_order_ = true;
 };
 

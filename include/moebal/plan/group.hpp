@@ -123,6 +123,8 @@ std::size_t plan_workspace_bytes(Exec const& exec, PlanPolicy<Drop> policy, Inde
 /// @param expert_weights  [T, K] what the drop policy ranks by; may be empty for the policies that read none
 /// @param plan     out, [T, K] and the local experts; plan.order with room for T K slots
 /// @param map      the experts that live here; empty: all
+/// @param limits   [local experts] slots of each, at least 0, instead of the policy's capacity; empty: the capacity. Not
+///                 read by DropNone
 /// The capacity is that of T tokens, padding rows included, because the formulas know no padding.
 /// Cost: two passes over the ids; weights that are ranked are sorted first (4 passes for fp32, 8 for fp64). A policy
 /// other than flat order and SlotOrder::Token take two passes more. Allocates nothing, reads nothing back.
@@ -130,7 +132,7 @@ std::size_t plan_workspace_bytes(Exec const& exec, PlanPolicy<Drop> policy, Inde
 template <execution Exec, drop_policy Drop, matrix_like Ids, matrix_like Weights>
 void plan_into(Exec const& exec, PlanPolicy<Drop> policy, Index experts, Ids&& expert_ids, Weights&& expert_weights,
                PlanTarget<typename Exec::memory> plan, WorkspaceView<typename Exec::memory> workspace,
-               ExpertMap<typename Exec::memory> map = {}) {
+               ExpertMap<typename Exec::memory> map = {}, VectorView<Index const, typename Exec::memory> limits = {}) {
   using namespace detail;
   MatrixView<ExpertId const, typename Exec::memory> const ids = as_matrix(expert_ids);
   MatrixView<element_of<Weights> const, typename Exec::memory> const weights = as_matrix(expert_weights);
@@ -145,7 +147,14 @@ void plan_into(Exec const& exec, PlanPolicy<Drop> policy, Index experts, Ids&& e
     require_equal("columns of the weights [T, K]", top_k, weights.cols());
   }
   Index limit = Capacity::unlimited;
-  if constexpr (Drop::limited) limit = policy.capacity.slots({tokens, top_k, experts});
+  if constexpr (Drop::limited) {
+    if (limits.empty())
+      limit = policy.capacity.slots({tokens, top_k, experts});
+    else
+      require_equal("limits of a plan [local experts]", bins, limits.size());
+  } else {
+    limits = {};
+  }
 
   Index* const table = workspace.template take<Index>(sort_chunks(exec, pairs) * bins);
   auto const order = policy.drop.order(exec, ids, weights, workspace);
@@ -153,7 +162,8 @@ void plan_into(Exec const& exec, PlanPolicy<Drop> policy, Index experts, Ids&& e
   ExpertOf<FlatOrder> const flat{{}, Flat<ExpertId const>::of(ids), experts, map.local.data(), bins};
   auto const slot_of = Flat<Index>::of(plan.slot_of);
   auto const sort = [&](auto bin, auto put) {
-    counting_sort(exec, pairs, bins, limit, bin, put, plan.offsets, table, plan.loads.data(), plan.kept.data());
+    counting_sort(exec, pairs, bins, limit, bin, put, plan.offsets, table, plan.loads.data(), plan.kept.data(),
+                  limits.data());
   };
   if (std::same_as<Order, FlatOrder> && map.local.empty() && flat.ids.is_contiguous() && slot_of.is_contiguous())
     sort(ExpertAt{ids.data(), experts}, PlaceAt{plan.order.data(), plan.slot_of.data()});
@@ -163,7 +173,8 @@ void plan_into(Exec const& exec, PlanPolicy<Drop> policy, Index experts, Ids&& e
   if constexpr (!std::same_as<Order, FlatOrder>)
     if (policy.order == SlotOrder::Token)
       counting_sort(exec, pairs, bins, limit, ExpertOfKept{flat, slot_of},
-                    PlacePair<FlatOrder>{{}, plan.order.data(), slot_of}, plan.offsets, table);
+                    PlacePair<FlatOrder>{{}, plan.order.data(), slot_of}, plan.offsets, table, nullptr, nullptr,
+                    limits.data());
   clear_tail(exec, plan);
 }
 

@@ -75,13 +75,24 @@ public:
   template <class Exec> void finish_there(Exec const& exec, Comm const& comm, Index s, ByteRows received) {
     Slice const& slice = at(s);
     there_.wait(s);
-    for (int h = 0; h <= last; ++h) {
+    if (!slice.hops[0].in_place)
+      move_runs(exec, slice.hops[0].runs, arrival(slice, 0, received), ordered(slice, 0, received));
+    continue_there(exec, comm, s, received);
+  }
+  /// The hops after the first.
+  template <class Exec> void continue_there(Exec const& exec, Comm const& comm, Index s, ByteRows received) {
+    Slice const& slice = at(s);
+    for (int h = 1; h <= last; ++h) {
       Hop const& hop = slice.hops[std::size_t(h)];
       ByteRows const arrived = arrival(slice, h, received);
-      if (h > 0) comm.all_to_all_v(ordered(slice, h - 1, received), hop.send, arrived, hop.receive);
+      comm.all_to_all_v(ordered(slice, h - 1, received), hop.send, arrived, hop.receive);
       if (!hop.in_place) move_runs(exec, hop.runs, arrived, ordered(slice, h, received));
     }
   }
+  Hop const& first_hop(Index s) const { return at(s).hops[0]; }
+  Index first_slot(Index s) const { return at(s).sent.first; }
+  /// Where the rows of the first hop are to lie in the order of the next.
+  ByteRows after_first_hop(Index s, ByteRows received) { return ordered(at(s), 0, received); }
 
   void prepare_back(Index row_bytes) { back_.prepare(staged_, row_bytes, slices_.size()); }
   /// The last hop is under way when this returns.
