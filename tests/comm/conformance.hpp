@@ -6,6 +6,7 @@
 
 #include <moebal/communicator.hpp>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdint>
@@ -225,6 +226,31 @@ template <class Comm> void exchanges(Comm const& comm) {
   exchange<float>(comm, 129, 131, 0, [](Index s, Index r) { return s == r ? Index(0) : Index(17); }, "others only");
 }
 
+/// Rank 0 only sends, then only receives, and the side without rows begins where the other one does.
+template <class Comm> void one_sided_exchanges(Comm const& comm) {
+  Index const others = comm.size() - 1;
+  std::vector<Index> none(std::size_t(comm.size()), 0), from_first(none), one_each(none);
+  for (Index r = 1; r <= others; ++r) one_each[std::size_t(r)] = 1;
+  from_first[0] = comm.rank() == 0 ? 0 : 1;
+  auto data = values<std::int64_t>(comm.rank(), std::max<Index>(others, 1));
+  auto const before = data;
+  moebal::MatrixView<std::int64_t> const rows(data.data(), Index(data.size()), 1);
+  std::vector<std::int64_t> first(1);
+  moebal::MatrixView<std::int64_t> const received(first.data(), 1, 1);
+  if (comm.rank() == 0)
+    comm.all_to_all_v(rows, one_each, rows, none);
+  else
+    comm.all_to_all_v(rows, none, received, from_first);
+  check(data == before, "a rank that receives nothing is left alone");
+  check(comm.rank() == 0 || first[0] == value<std::int64_t>(0, comm.rank() - 1), "rows of a rank that only sends");
+  if (comm.rank() == 0)
+    comm.all_to_all_v(rows, none, rows, one_each);
+  else
+    comm.all_to_all_v(rows, from_first, received, none);
+  for (Index r = 1; comm.rank() == 0 && r <= others; ++r)
+    check(data[std::size_t(r - 1)] == value<std::int64_t>(r, 0), "rows of a rank that only receives");
+}
+
 template <class Comm> void refusals(Comm const& comm) {
   std::vector<std::int64_t> mine(3), all(std::size_t(comm.size()) * 3 + 1);
   std::vector<Index> const rows(std::size_t(comm.size()), 1), too_few(std::size_t(comm.size()) - 1, 1);
@@ -261,6 +287,7 @@ template <class Comm> void conformance(Comm const& comm) {
   dropped_request(comm);
   gathers(comm);
   exchanges(comm);
+  one_sided_exchanges(comm);
   refusals(comm);
   comm.start_barrier().wait();
 }

@@ -137,11 +137,17 @@ public:
         first[r] = detail::mpi_count("rows of one all_to_all_v over MPI", sum);
         count[r] = detail::mpi_count("rows of one all_to_all_v over MPI", rows[Index(r)]);
       }
+      return sum;
     };
     lay_out(send_rows, counts, counts + ranks);
-    lay_out(receive_rows, counts + 2 * ranks, counts + 3 * ranks);
-    auto const* const out = reinterpret_cast<std::byte const*>(send.data());
-    auto* const in = reinterpret_cast<std::byte*>(receive.data());
+    Index const received = lay_out(receive_rows, counts + 2 * ranks, counts + 3 * ranks);
+    auto const* out = reinterpret_cast<std::byte const*>(send.data());
+    auto* in = reinterpret_cast<std::byte*>(receive.data());
+    // Where one side has no rows their addresses may be equal, which Open MPI takes for MPI_IN_PLACE.
+    if (out == in && received == 0)
+      in = reinterpret_cast<std::byte*>(counts);
+    else if (out == in)
+      out = reinterpret_cast<std::byte*>(counts);
     Index const bytes = Index(sizeof(T)); // of an element; a piece is some columns of all rows
     auto const exchange_piece = [&](Index first, int n, MPI_Comm comm, MPI_Request* request) {
       detail::MpiType from = detail::mpi_row(n, send.row_stride() * bytes);
