@@ -70,6 +70,7 @@
 #include "plan/placement.hpp"
 #include "plan/rank_shuffle.hpp"
 #include "plan/rebalance.hpp"
+#include "plan/traffic.hpp"
 #include "plan/step_time.hpp"
 #include "recipes.hpp"
 #include "router.hpp"
