@@ -76,6 +76,17 @@ BOOST_AUTO_TEST_SUITE(plan_dispatcher)
 BOOST_AUTO_TEST_CASE(exact_counts) {
   for (Index const slices : {1, 3}) on_ranks([&](auto comm) { dispatches(comm, ExactCounts{}, path::Flat{}, slices); });
 }
+BOOST_AUTO_TEST_CASE(many_experts_and_tokens) {
+  std::vector<Index> owner;
+  for (Index e = 0; e < 384; ++e) owner.push_back(e * 5 % 7 % 3);
+  Case const c{Topology(owner, std::vector<Index>{0, 1, 0}), {4097, 0, 7}, 8};
+  BOOST_CHECK_NO_THROW(run_ranks(3, [&](auto comm) {
+    Dispatcher dispatcher(comm, c.topology, ExactCounts{}, path::BetweenFirst{}, {.slices = 5});
+    PlanPolicy const policy{.drop = DropBatchPrioritised{}, .capacity = capacities::deepspeed(1.1)};
+    rows_arrive_and_return(dispatcher, comm, c, policy);
+    combines_like_one_rank(dispatcher, comm, c, PlanPolicy<>{});
+  }));
+}
 BOOST_AUTO_TEST_CASE(fixed_capacity) {
   for (Index const slots : {1, 4})
     on_ranks([&](auto comm) { dispatches(comm, FixedCapacity{slots}, path::Flat{}, slots); });

@@ -54,7 +54,10 @@ public:
     }
   }
 
-  VectorView<Index> mine() { return mine_; } // [E]
+  /// What this rank has for each expert.
+  void count(ExpertOrder const& order, Plan const& plan) {
+    for (Index c = 0; c < order.experts(); ++c) mine_[std::size_t(c)] = plan.kept()[order.place(c)];
+  }
   Index operator()(Index q, Index column) const {
     if (q == rank_) return mine_[std::size_t(column)];
     if (has_all_) return table_[std::size_t(q * Index(mine_.size()) + column)];

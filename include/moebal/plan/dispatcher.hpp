@@ -3,15 +3,11 @@
 
 // Rows of tokens to the ranks that hold their experts, and back.
 
-#include "align.hpp"
-#include "competition.hpp"
-#include "dispatch_counts.hpp"
+#include "dispatch_sizes.hpp"
 #include "group.hpp"
 #include "row_exchange.hpp"
 #include "token_fan_out.hpp"
 
-#include <optional>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -64,8 +60,9 @@ public:
       : Dispatcher(std::move(comm), topology, counts, path, options, NodeRanks(topology)) {}
 
   Topology const& topology() const { return topology_; }
-  /// Experts of this rank: those of topology().experts_of(rank), in that order.
-  Index local_experts() const { return Index(offsets_.size()) - 1; }
+  /// The experts of this rank, lower id first; their places here are local numbers.
+  VectorView<ExpertId const> experts() const { return topology_.experts_of(comm_.rank()); }
+  Index local_experts() const { return experts().size(); }
 
   /// Plans the way of the pairs that are kept. Collective.
   /// @param ids      [T, K] distinct ids in [0, E) or no_expert; each rank has a T of its own
@@ -76,32 +73,16 @@ public:
   void plan(Exec const& exec, PlanPolicy<Drop> policy, Ids&& ids, Weights&& weights) {
     MatrixView<ExpertId const> const choices = as_matrix(ids);
     Index const tokens = choices.rows(), top_k = choices.cols(), experts = topology_.experts();
-    learn_counts(); // of a plan that was never used
-    planned_ = false;
+    planned_ = tokens_planned_ = false;
     workspace_.reserve(plan_workspace_bytes<element_of<Weights>>(exec, policy, tokens, top_k, experts));
     plan_.resize(tokens, top_k, experts, tokens * top_k);
-    auto const group = [&](VectorView<Index const> limits) {
-      plan_into(exec, policy, experts, choices, as_matrix(weights), plan_.target(), WorkspaceView<>(workspace_),
+    auto const group = [&](PlanPolicy<Drop> const& how, VectorView<Index const> limits) {
+      plan_into(exec, how, experts, choices, as_matrix(weights), plan_.target(), WorkspaceView<>(workspace_),
                 order_.map(), limits);
     };
-    if constexpr (std::same_as<Counts, GroupCapacity>) {
-      competition_.gather(comm_, policy.drop, choices, experts);
-      competition_.decide(counts_.capacity);
-      for (Index e = 0; e < experts; ++e)
-        limits_[std::size_t(order_.place_of(ExpertId(e)))] = competition_.kept(comm_.rank(), e);
-      group(limits_);
-      lay_out([&](Index q, Index column) { return competition_.kept(q, order_.expert(column)); });
-    } else {
-      if constexpr (fixed) policy.capacity = capacities::absolute(counts_.slots);
-      group({});
-      for (Index c = 0; c < experts; ++c) table_.mine()[c] = plan_.kept()[order_.place(c)];
-      if constexpr (fixed) pad(exec);
-      counting_.emplace(table_.start(comm_, known));
-      if constexpr (fixed) lay_out([](Index, Index) { return Index(0); }); // nobody knows yet
-      if constexpr (!fixed) learn_counts();
-    }
+    sizes_.plan(exec, comm_, order_, policy, choices, plan_, group);
+    exchange_.plan(order_, comm_.rank(), sizes_, offsets_);
     planned_ = true;
-    tokens_planned_ = false;
   }
   /// Nothing is dropped.
   template <execution Exec, matrix_like Ids> void plan(Exec const& exec, Ids&& ids) {
@@ -112,7 +93,7 @@ public:
   /// (by id where that is by rank too); loads and kept, and so drop_counts, are of this rank's pairs.
   PlanView<> view() const {
     require_plan();
-    return fixed ? padded_.view() : plan_.view();
+    return sizes_.view(plan_);
   }
   /// Rows that this rank sends.
   Index slots() const { return view().offsets[topology_.experts()]; }
@@ -121,7 +102,7 @@ public:
   Index received() { return offsets()[local_experts()]; }
   Index most_received() const {
     require_plan();
-    if constexpr (fixed) return comm_.size() * local_experts() * counts_.slots;
+    if constexpr (fixed) return comm_.size() * local_experts() * sizes_.room(0, 0);
     return offsets_.back();
   }
   /// [local experts + 1] first row of each, then received().
@@ -213,22 +194,21 @@ private:
 
   Dispatcher(Comm comm, Topology const& topology, Counts counts, Path path, DispatchOptions options,
              NodeRanks const& nodes)
-      : comm_(std::move(comm)), topology_(topology), counts_(counts),
-        order_(path, topology_, nodes, checked(comm_, topology_, counts, options), options.slices),
+      : comm_(std::move(comm)), topology_(topology),
+        order_(path, topology_, nodes, checked(comm_, topology_, options), options.slices),
+        sizes_(counts, order_, comm_.size(), comm_.rank()),
         exchange_(detail::HopPlanner<Path>(topology_, nodes, comm_.rank()), options.slices), tokens_(options.slices),
-        table_(order_, comm_.size(), comm_.rank()), limits_(std::size_t(topology_.experts())),
         offsets_(std::size_t(order_.columns(comm_.rank()).size()) + 1) {}
 
-  static Index checked(Comm const& comm, Topology const& topology, Counts counts, DispatchOptions options) {
+  static Index checked(Comm const& comm, Topology const& topology, DispatchOptions options) {
     require_equal("ranks of a dispatcher's topology (as of its communicator)", comm.size(), topology.ranks());
     require_at_least("slices of a dispatcher", 1, options.slices);
-    if constexpr (fixed) require_at_least("slots of a fixed capacity", 1, counts.slots);
     return comm.rank();
   }
   void require_plan() const {
     if (!planned_) throw StateError("moebal: a dispatcher moves rows: needed a plan, had none (call plan first)");
   }
-  Index rows_needed() const { return counting_ ? most_received() : offsets_.back(); }
+  Index rows_needed() const { return sizes_.is_waiting() ? most_received() : offsets_.back(); }
   template <class T> auto checked(char const* name, Index rows, MatrixView<T> matrix) const {
     require_plan();
     require_at_least(name, rows, matrix.rows());
@@ -238,46 +218,22 @@ private:
     require_equal("bytes of a row that is received (as sent)", from.cols(), to.cols());
   }
 
-  // Each expert's slots filled up to the fixed capacity.
-  template <class Exec> void pad(Exec const& exec) {
-    auto const kept = plan_.kept();
-    for (Index e = 0; e < topology_.experts(); ++e) // only where the policy drops nothing
-      if (Index const had = kept[order_.place_of(ExpertId(e))]; had > counts_.slots)
-        require_within("pairs of expert " + std::to_string(e) + " with a fixed capacity and no drops", 0, counts_.slots,
-                       had);
-    Alignment const alignment{.slots_per_expert = counts_.slots};
-    padded_.resize(plan_.tokens(), plan_.top_k(), plan_.experts(), plan_.experts() * counts_.slots);
-    align_into(exec, alignment, plan_.view(), padded_.target());
-  }
-  template <class Kept> void lay_out(Kept const& kept) {
-    auto const kept_rows = [&](Index q, Index column) { return kept(q, column); };
-    auto const room = [&](Index q, Index column) {
-      if constexpr (fixed) return counts_.slots;
-      return kept(q, column);
-    };
-    exchange_.plan(order_, comm_.rank(), room, kept_rows, offsets_);
-  }
   void learn_counts() {
-    if (!counting_) return;
-    auto counting = std::exchange(counting_, std::nullopt);
+    if (!sizes_.is_waiting()) return;
     planned_ = false; // unless they come
-    counting->wait();
-    lay_out(table_);
+    sizes_.learn();
+    exchange_.plan(order_, comm_.rank(), sizes_, offsets_);
     planned_ = true;
   }
 
   Comm comm_;
   Topology topology_;
-  [[no_unique_address]] Counts counts_;
   detail::ExpertOrder order_;
+  detail::DispatchSizes<Counts, Comm, known> sizes_;
   detail::RowExchange<Comm, Path, fillers> exchange_;
   detail::TokenExchange<Comm> tokens_;
-  detail::CountTable table_;
-  std::optional<typename Comm::Request> counting_; // with FixedCapacity, until somebody needs the counts
-  detail::Competition competition_;                // of a GroupCapacity
-  std::vector<Index> limits_;                      // [E] of a GroupCapacity, by place
-  std::vector<Index> offsets_;                     // [local experts + 1]
-  Plan plan_, padded_;
+  std::vector<Index> offsets_; // [local experts + 1]
+  Plan plan_;
   Workspace workspace_;
   bool planned_ = false, tokens_planned_ = false;
 };

@@ -49,17 +49,16 @@ public:
                      [&](std::size_t a, std::size_t b) { return relayed_[a].to < relayed_[b].to; });
   }
 
-  /// @param room(q, c)  rows that rank q sends to the expert of column c; called for what this rank sends, passes on
-  ///                    and receives
-  /// @param kept(q, c)  those of them that are no fillers; called for what this rank receives
-  /// @param offsets     [experts of this rank in the slice + 1] out: first row of each expert, from `first` on
-  template <class Room, class Kept>
-  void plan(ExpertOrder const& order, Index slice, Room room, Kept kept, Index first, Hops& plan,
+  /// @param sizes    room(q, c), rows that rank q sends to the expert of column c, for what this rank sends, passes on
+  ///                 and receives; and kept(q, c), those of them that are no fillers, for what it receives
+  /// @param offsets  [experts of this rank in the slice + 1] out: first row of each expert, from `first` on
+  template <class Sizes>
+  void plan(ExpertOrder const& order, Index slice, Sizes const& sizes, Index first, Hops& plan,
             VectorView<Index> offsets) const {
     for (Hop& hop : plan) hop.clear(ranks_);
-    for (Index d = 0; d < ranks_; ++d) plan.front().add_sent(to(d), sum(order, slice, room, rank_, d));
-    if constexpr (hops > 1) plan_relay(order, slice, room, plan);
-    plan_arrival(order, slice, room, kept, first, plan.back(), offsets);
+    for (Index d = 0; d < ranks_; ++d) plan.front().add_sent(to(d), sum(order, slice, sizes, rank_, d));
+    if constexpr (hops > 1) plan_relay(order, slice, sizes, plan);
+    plan_arrival(order, slice, sizes, first, plan.back(), offsets);
     for (Hop& hop : plan) hop.in_place = stay_in_place(hop.runs);
   }
 
@@ -69,18 +68,19 @@ private:
   };
   Index to(Index d) const { return first_to_[std::size_t(d)]; }
 
-  template <class Room> static Index sum(ExpertOrder const& order, Index slice, Room room, Index from, Index to) {
+  template <class Sizes>
+  static Index sum(ExpertOrder const& order, Index slice, Sizes const& sizes, Index from, Index to) {
     Index rows = 0;
     auto const columns = order.columns(to, slice);
-    for (Index c = columns.first; c < columns.end; ++c) rows += room(from, c);
+    for (Index c = columns.first; c < columns.end; ++c) rows += sizes.room(from, c);
     return rows;
   }
   // From (source, destination) to (destination, source).
-  template <class Room> void plan_relay(ExpertOrder const& order, Index slice, Room room, Hops& plan) const {
+  template <class Sizes> void plan_relay(ExpertOrder const& order, Index slice, Sizes const& sizes, Hops& plan) const {
     Hop &in = plan.front(), &out = plan.back();
     in.runs.resize(relayed_.size());
     for (std::size_t i = 0; i < relayed_.size(); ++i) {
-      Index const rows = sum(order, slice, room, relayed_[i].from, relayed_[i].to);
+      Index const rows = sum(order, slice, sizes, relayed_[i].from, relayed_[i].to);
       in.runs[i] = {.from = in.arrived, .to = 0, .rows = rows, .room = rows};
       in.add_received(relayed_[i].from, rows);
     }
@@ -90,8 +90,8 @@ private:
     }
   }
   // From (source, expert) to (expert, source).
-  template <class Room, class Kept>
-  void plan_arrival(ExpertOrder const& order, Index slice, Room room, Kept kept, Index first, Hop& last,
+  template <class Sizes>
+  void plan_arrival(ExpertOrder const& order, Index slice, Sizes const& sizes, Index first, Hop& last,
                     VectorView<Index> offsets) const {
     auto const columns = order.columns(rank_, slice);
     Index const experts = columns.size();
@@ -99,8 +99,8 @@ private:
     auto const run = [&](Index q, Index e) -> RowRun& { return last.runs[std::size_t(e * ranks_ + q)]; };
     for (Index const q : arriving_)
       for (Index e = 0; e < experts; ++e) {
-        Index const rows = room(q, columns.first + e);
-        run(q, e) = {.from = last.arrived, .to = 0, .rows = kept(q, columns.first + e), .room = rows};
+        Index const rows = sizes.room(q, columns.first + e);
+        run(q, e) = {.from = last.arrived, .to = 0, .rows = sizes.kept(q, columns.first + e), .room = rows};
         last.add_received(last_from_[std::size_t(q)], rows);
       }
     Index next = 0;

@@ -8,6 +8,7 @@
 #include "../core/ids.hpp"
 #include "../core/topology.hpp"
 #include "../core/views.hpp"
+#include "dispatch_path.hpp"
 
 #include <algorithm>
 #include <array>
@@ -116,21 +117,12 @@ template <class Bytes> double straight_seconds(Network const& network, Topology 
   return slowest;
 }
 
-/// The rank of `from`'s node that has the place of `to` in its node (modulo their number), for all pairs [R, R].
+/// The rank over which rows go, for all pairs [R, R].
 inline std::vector<Index> stopovers(Topology const& topology) {
-  VectorView<Index const> const node_of = topology.node_of_rank();
-  std::vector<std::vector<Index>> ranks_of(static_cast<std::size_t>(topology.nodes()));
-  std::vector<std::size_t> place;
-  for (Index r = 0; r < topology.ranks(); ++r) {
-    auto& near = ranks_of[std::size_t(node_of[r])];
-    place.push_back(near.size());
-    near.push_back(r);
-  }
+  NodeRanks const nodes(topology);
   std::vector<Index> over;
-  for (Index from = 0; from < topology.ranks(); ++from) {
-    auto const& near = ranks_of[std::size_t(node_of[from])];
-    for (std::size_t const p : place) over.push_back(near[p % near.size()]);
-  }
+  for (Index from = 0; from < topology.ranks(); ++from)
+    for (Index to = 0; to < topology.ranks(); ++to) over.push_back(path::InsideFirst::relay(nodes, from, to));
   return over;
 }
 

@@ -44,14 +44,14 @@ public:
 
   /// See HopPlanner::plan.
   /// @param offsets  [experts of this rank + 1] out
-  template <class Room, class Kept>
-  void plan(ExpertOrder const& order, Index rank, Room room, Kept kept, VectorView<Index> offsets) {
+  template <class Sizes>
+  void plan(ExpertOrder const& order, Index rank, Sizes const& sizes, VectorView<Index> offsets) {
     Index sent = 0, received = 0, first_expert = 0;
     staged_ = 0;
     for (std::size_t s = 0; s < slices_.size(); ++s) {
       Slice& slice = slices_[s];
       Index const experts = order.columns(rank, Index(s)).size();
-      planner_.plan(order, Index(s), room, kept, received, slice.hops, offsets.part(first_expert, experts + 1));
+      planner_.plan(order, Index(s), sizes, received, slice.hops, offsets.part(first_expert, experts + 1));
       if (fillers == Fillers::Some) slice.hops[last].in_place = false;
       slice.sent = {sent, slice.hops[0].sent};
       slice.received = {received, offsets[first_expert + experts] - received};
