@@ -25,5 +25,7 @@ inline Traffic traffic_of(Comm const& comm) {
   moebal::CommRecord const& record = comm.backend().record();
   return {record.calls(), record.bytes()};
 }
+/// From here on: what is sent once, when a strategy is made, is not part of its steps.
+inline void forget_traffic(Comm const& comm) { comm.backend().record().reset(); }
 
 } // namespace lab

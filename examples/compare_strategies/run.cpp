@@ -77,6 +77,7 @@ public:
          std::mutex& writing)
       : source_(source), setting_(setting), comm_(comm), seed_(seed), record_(record), writing_(writing) {
     method_ = row.make(on_rank(make, comm.rank()), recorded(comm));
+    forget_traffic(method_->comm());
     Index const width = source.inputs() ? source.inputs()->shape().width() : 0;
     weights_.resize(std::size_t(source.inputs() ? method_->parameters(width) : 0) + std::size_t(make.experts));
     if (source.inputs())

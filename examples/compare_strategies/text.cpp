@@ -48,7 +48,9 @@ Result run_text(Row const& row, train::Corpus const& corpus, TextSetting const& 
   };
   auto const make_method = [&](Make make, Comm comm) {
     make.capacity = capacity; // counted: the model drops nothing
-    return row.make(make, comm);
+    auto method = row.make(make, comm);
+    forget_traffic(comm);
+    return method;
   };
   train::Record record;
   try {

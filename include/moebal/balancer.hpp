@@ -13,6 +13,7 @@
 #include "balance/switch_loss.hpp"
 #include "balance/terms.hpp"
 #include "balance/z_loss.hpp"
+#include "comm/handshake.hpp"
 #include "communicator.hpp"
 
 namespace moebal {
@@ -68,11 +69,20 @@ public:
   static constexpr Index token_classes = Traits::token_classes;
 
   /// shape: E >= 1 and 1 <= K <= E. The last argument, std::type_identity<double>{}, is for routers that compute in
-  /// double.
+  /// double. Collective where the balancer will talk to other ranks: a handshake finds the rank whose E, K, scope,
+  /// rules, type or version differs (comm/handshake.hpp), before it sends what the others do not expect.
   Balancer(Scope, Rule rule, BalancerShape shape, Comm comm = Comm{}, std::type_identity<Real> = {})
       : shape_(detail::checked(shape)), states_(rule, shape.experts), comm_(std::move(comm)), step_(shape.experts),
         bias_(has_bias ? std::size_t(token_classes * shape.experts) : 0, bias_by == BiasBy::Scaling ? 1.0f : 0.0f),
-        moved_(bias_.size()) {}
+        moved_(bias_.size()) {
+    if constexpr (Scope::over_ranks || has_bias || Traits::has_state)
+      if (comm_.size() > 1)
+        handshake(comm_, {{"experts", shape.experts},
+                          {"top_k", shape.top_k},
+                          {"balancer", name()},
+                          {"compute type", std::same_as<Real, float> ? "float" : "double"},
+                          {"reduction", shape.reduction == Reduction::Sum ? "sum" : "mean over ranks"}});
+  }
 
   BalancerShape shape() const { return shape_; }
   RuleSet const& rules() const { return states_.rules(); }
@@ -228,14 +238,18 @@ private:
                  });
   }
 
-  State state() const {
+  /// "global,two_pass+switch": what this balances by.
+  std::string name() const {
     std::string name = std::string(Scope::name) + (Scope::accumulate == Accumulate::None      ? ""
                                                    : Scope::accumulate == Accumulate::Running ? ",running"
                                                                                               : ",two_pass");
     rules().each([&](auto const& rule) { name.append("+").append(rule.name); });
+    return name;
+  }
+  State state() const {
     std::vector<float> numbers = bias_;
     numbers.insert(numbers.end(), states_.numbers().begin(), states_.numbers().end());
-    return {name, shape_.experts, shape_.top_k, steps_, numbers};
+    return {name(), shape_.experts, shape_.top_k, steps_, numbers};
   }
 
   BalancerShape shape_;

@@ -3,6 +3,7 @@
 
 // The one front of every way to talk between ranks: arguments are checked here, once, and the backend does the rest.
 
+#include "comm/checked.hpp"
 #include "comm/self.hpp"
 #include "core/communication.hpp"
 #include "core/errors.hpp"
@@ -19,10 +20,14 @@ namespace moebal {
 /// memory. Every rank calls the same verbs in the same order. A verb may be started on one rank and called blocking on
 /// another.
 ///
+/// level: what is looked at before anything is sent.
 /// Errors: ShapeError before anything is sent, where the arguments of this rank do not fit; CommError where another
 /// rank failed, never arrived or disagrees (which of these a backend can tell stands in its header).
 /// Example: examples/train_moe_lm.
-template <comm_backend Backend> class Communicator {
+template <comm_backend Backend, Checks level> class Communicator {
+  static constexpr bool communicating = level == Checks::Communicating, looks = level != Checks::None;
+  using Channel = std::conditional_t<communicating, Checked<Backend>, Backend>;
+
 public:
   using memory = typename Backend::memory;
   using Request = typename Backend::Request;
@@ -30,19 +35,24 @@ public:
   Communicator()
     requires std::default_initializable<Backend>
   = default;
-  explicit Communicator(Backend backend) : backend_(std::move(backend)) {}
+  explicit Communicator(Backend backend) : channel_(std::move(backend)) {}
 
   /// What is wrapped: where a backend or a decorator of one has state of its own to be read.
-  Backend const& backend() const { return backend_; }
+  Backend const& backend() const {
+    if constexpr (communicating)
+      return channel_.inner();
+    else
+      return channel_;
+  }
 
   /// This rank, in [0, size()).
-  Index rank() const { return backend_.rank(); }
+  Index rank() const { return channel_.rank(); }
   /// R, the number of ranks, at least 1.
-  Index size() const { return backend_.size(); }
+  Index size() const { return channel_.size(); }
   /// The node (ranks that share memory), in [0, nodes), of a rank in [0, size()).
   Index node_of(Index rank) const {
-    require_within("rank", 0, size() - 1, rank);
-    return backend_.node_of(rank);
+    if constexpr (looks) require_within("rank", 0, size() - 1, rank);
+    return channel_.node_of(rank);
   }
 
   /// Adds `values` [n] of all ranks, in place; each rank ends with the same bits. n and the type are equal on all
@@ -57,7 +67,7 @@ public:
     static_assert(summable<typename View::element>,
                   "moebal: ranks add int64, float or double in place: pass a vector of one of these that is not const");
     check_memory<View>();
-    return backend_.start_all_reduce_sum(view);
+    return channel_.start_all_reduce_sum(view);
   }
 
   /// Writes `mine` [n] of rank r to all[r n, (r + 1) n): `all` is [R n]. n and the type are equal on all ranks, and
@@ -72,8 +82,8 @@ public:
     check_memory<decltype(as_vector(all))>();
     VectorView<T const, memory> const from = as_vector(mine);
     VectorView<T, memory> const to = as_vector(all);
-    require_equal("all_gather: elements of the result", size() * from.size(), to.size());
-    return backend_.start_all_gather(from, to);
+    if constexpr (looks) require_equal("all_gather: elements of the result", size() * from.size(), to.size());
+    return channel_.start_all_gather(from, to);
   }
 
   /// Sends rows of `send` [rows, cols] to the ranks that should have them: the first send_rows[0] rows to rank 0, the
@@ -95,18 +105,20 @@ public:
     MatrixView<T const, memory> const from = as_matrix(send);
     MatrixView<T, memory> const to = as_matrix(receive);
     VectorView<Index const> const out = as_vector(send_rows), in = as_vector(receive_rows);
-    require_equal("all_to_all_v: columns received (as sent)", from.cols(), to.cols());
-    require_equal("all_to_all_v: entries of send_rows (one per rank)", size(), out.size());
-    require_equal("all_to_all_v: entries of receive_rows (one per rank)", size(), in.size());
-    require_at_least("all_to_all_v: rows of send", sum_of("all_to_all_v: send_rows", out), from.rows());
-    require_at_least("all_to_all_v: rows of receive", sum_of("all_to_all_v: receive_rows", in), to.rows());
-    return backend_.start_all_to_all_v(from, out, to, in);
+    if constexpr (looks) {
+      require_equal("all_to_all_v: columns received (as sent)", from.cols(), to.cols());
+      require_equal("all_to_all_v: entries of send_rows (one per rank)", size(), out.size());
+      require_equal("all_to_all_v: entries of receive_rows (one per rank)", size(), in.size());
+      require_at_least("all_to_all_v: rows of send", sum_of("all_to_all_v: send_rows", out), from.rows());
+      require_at_least("all_to_all_v: rows of receive", sum_of("all_to_all_v: receive_rows", in), to.rows());
+    }
+    return channel_.start_all_to_all_v(from, out, to, in);
   }
 
   /// Returns when every rank has called it.
   void barrier() const { start_barrier().wait(); }
   /// The same, started.
-  [[nodiscard]] Request start_barrier() const { return backend_.start_barrier(); }
+  [[nodiscard]] Request start_barrier() const { return channel_.start_barrier(); }
 
 private:
   template <class View> static constexpr void check_memory() {
@@ -123,7 +135,7 @@ private:
     return sum;
   }
 
-  [[no_unique_address]] Backend backend_;
+  [[no_unique_address]] Channel channel_;
 };
 
 static_assert(communicator<Communicator<Self>>);

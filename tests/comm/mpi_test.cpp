@@ -4,6 +4,7 @@
 #include "support/test.hpp"
 
 #include "comm/conformance.hpp"
+#include "comm/disagreements.hpp"
 #include <moebal/comm/delayed.hpp>
 #include <moebal/comm/mpi.hpp>
 #include <moebal/comm/packed.hpp>
@@ -83,6 +84,16 @@ BOOST_AUTO_TEST_CASE(conforms_on_a_part_of_the_ranks) {
 
 BOOST_AUTO_TEST_CASE(done_is_true_when_all_have_come) {
   on_all_ranks([] { done_waits_for_the_last_rank(Comm(Mpi(MPI_COMM_WORLD)), [] { MPI_Barrier(MPI_COMM_WORLD); }); });
+}
+
+BOOST_AUTO_TEST_CASE(differences_are_found_before_they_are_undefined) {
+  on_all_ranks([] {
+    Communicator<Mpi, Checks::Communicating> const checked{Mpi(MPI_COMM_WORLD)};
+    conformance(checked);
+    if (checked.size() == 1) return;
+    disagreements::calls(Communicator<Mpi, Checks::Communicating>{checked.backend()});
+    disagreements::facts(Comm(checked.backend()));
+  });
 }
 
 BOOST_AUTO_TEST_CASE(ranks_of_one_machine_share_a_node) {

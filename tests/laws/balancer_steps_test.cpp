@@ -303,12 +303,12 @@ BOOST_AUTO_TEST_CASE(a_step_with_a_failed_sum_is_only_abandoned) {
     std::barrier all(2);
     BOOST_CHECK_THROW(run_ranks(2,
                                 [&](Communicator<Threads> comm) {
+                                  Balancer balancer{scope, rules, shape, comm};
                                   if (comm.rank() == 1) {
                                     all.arrive_and_wait(); // rank 0 has observed
                                     comm.barrier(); // instead of a sum
                                     return;
                                   }
-                                  Balancer balancer{scope, rules, shape, comm};
                                   balancer.begin_step(1);
                                   balancer.observe(0, load(1));
                                   all.arrive_and_wait();

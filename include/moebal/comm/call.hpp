@@ -6,6 +6,7 @@
 #include "../core/ids.hpp"
 
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -29,7 +30,7 @@ struct Call {
     std::string words(verb);
     if (type.empty()) return words;
     words.append(" of ").append(std::to_string(count)).append(" ").append(type);
-    if (type == "int64" || type == "float" || type == "double") return words;
+    if (type == "int64" || type == "float" || type == "double" || type == "bytes") return words;
     return words.append(" (").append(std::to_string(element_bytes)).append(" bytes each)");
   }
 
@@ -38,6 +39,7 @@ private:
     if constexpr (std::same_as<T, std::int64_t>) return "int64";
     if constexpr (std::same_as<T, float>) return "float";
     if constexpr (std::same_as<T, double>) return "double";
+    if constexpr (std::same_as<T, std::byte>) return "bytes";
     return typeid(T).name();
   }
 };

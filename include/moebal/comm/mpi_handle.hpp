@@ -11,6 +11,7 @@
 #include "mpi_roll_call.hpp"
 #include "patience.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <limits>
@@ -27,7 +28,7 @@ namespace moebal {
 
 struct MpiOptions {
   std::chrono::milliseconds timeout = std::chrono::minutes(10); // the longest wait for other ranks at a collective
-  std::chrono::milliseconds answers = std::chrono::seconds(5);  // how long they then have to say where they are
+  std::chrono::milliseconds answers = std::chrono::seconds(5);  // to say where they are then; at most the timeout
   Index largest_message = std::numeric_limits<int>::max(); // elements of a sum, bytes of a row: more goes in pieces
 };
 
@@ -141,7 +142,7 @@ private:
   }
 
   [[noreturn]] void call_the_roll(Call const& call, Index number) {
-    Patience const patience(options_.answers);
+    Patience const patience(std::min(options_.answers, options_.timeout));
     std::unique_lock lock(mutex_);
     report_errors([&] {
       for (roll_call_->ask(); !roll_call_->answered() && !patience.over();) {

@@ -81,8 +81,15 @@ concept communicator =
       comm.barrier();
     };
 
+/// What a Communicator looks at before it sends.
+enum class Checks {
+  None,          // nothing: arguments that do not fit are undefined
+  Cheap,         // the arguments of this rank
+  Communicating, // these, and that all ranks call the same (comm/checked.hpp says what that costs)
+};
+
 /// Defined in communicator.hpp.
-template <comm_backend Backend> class Communicator;
+template <comm_backend Backend, Checks level = Checks::Cheap> class Communicator;
 
 namespace detail {
 /// sum[i] += more[i]: one rank's turn in a sum in rank order.
