@@ -122,7 +122,7 @@ public:
     auto const options = options_of(z.rows(), tags);
     Index const sequences = options.segments.size() - 1;
     if (load_.sequences() != sequences) load_ = moebal::Load<Needs>(sequences, make_.experts);
-    route_with<Needs>(router(), z, options, out, load_.view());
+    route_with<Needs>(router(z), z, options, out, load_.view());
     count();
     train::Measured const measured(balancer_time());
     balancer_seconds_ += statistics_seconds_;
@@ -141,7 +141,7 @@ public:
     train::Measured const routing(routing_seconds_);
     auto const options = options_of(z.rows(), tags);
     auto const terms = terms_of(g);
-    Router const r = router();
+    Router const r = router(z);
     workspace_.reserve(r.template workspace_bytes<Needs>(exec_, z.rows(), z.cols(), options.segments.size() - 1));
     r.backward_into(exec_, z, options, ids,
                     moebal::RouterGradient<float>{d_weights, terms.router_slopes, terms.router_z_slopes,
@@ -167,7 +167,7 @@ public:
         return;
       }
     }
-    route_with<moebal::stats::None>(router(), z, options, out, {});
+    route_with<moebal::stats::None>(router(z), z, options, out, {});
   }
   void keep(Ids ids, MatrixView<float const> weights, std::vector<std::uint8_t>& kept) override {
     Index const pairs = ids.rows() * ids.cols();
@@ -192,7 +192,7 @@ public:
           double seconds = 0;
           {
             train::Measured const measured(seconds);
-            route_with<N>(router(), z, options, out, load);
+            route_with<N>(router(z), z, options, out, load);
           }
           best = std::min(best, seconds);
         }
@@ -219,8 +219,10 @@ private:
     }
     for (std::size_t e = 0; e < counts_.size(); ++e) busy_[e] += counts_[e];
   }
-  Router router() const {
+  /// The router of a micro-batch with these logits.
+  Router router(In z) const {
     Selection select = plan_.select;
+    if constexpr (requires { select.fit(z); }) select.fit(z);
     if constexpr (requires { select.seed; }) select.seed = seed_; // no position keeps its luck
     if constexpr (requires { select.move.seed; }) select.move.seed = seed_;
     if constexpr (requires { select.load.size(); }) select.load = busy_;

@@ -93,8 +93,9 @@ template <class... A> struct Balance {
 };
 template <class... A> constexpr Balance<A...> balance(A... a) { return {{a...}}; }
 
-/// What RowOptions::tags are.
-enum class Tags { None, TokenId, Domain };
+/// What RowOptions::tags are. TokenPair: the token before last and the last, 256 times the one plus the other; for the
+/// text model only.
+enum class Tags { None, TokenId, TokenPair, Domain };
 inline constexpr Index domains = 4;
 /// Whose pairs compete for the slots of an expert.
 enum class CapacityOf { MicroBatch, AllRanks };

@@ -96,11 +96,26 @@ struct Batch {
   std::int64_t tokens() const { return std::int64_t(windows.size()) * window.length; }
 };
 
+/// Which texts a node reads: `share` of its micro-batches are of a domain of its own, the others of any. Domain d lives on
+/// node d modulo N; with fewer domains than nodes, node n has the domain n modulo their number.
+struct Homes {
+  std::int64_t nodes = 1;        // N
+  std::int64_t node_batches = 1; // micro-batches of a node in a step
+  double share = 0;
+
+  /// A domain for micro-batch n of a step.
+  std::int64_t draw(std::int64_t n, std::int64_t domains, Random& random) const {
+    std::int64_t const node = n / node_batches;
+    if (node >= domains) return node % domains;
+    return node + nodes * random.below((domains - node + nodes - 1) / nodes);
+  }
+};
+
 /// Texts plus the way micro-batches are drawn from them.
 class Corpus {
 public:
-  explicit Corpus(std::vector<Domain> domains, std::int64_t sequences = 4)
-      : domains_(std::move(domains)), sequences_(sequences) {
+  explicit Corpus(std::vector<Domain> domains, std::int64_t sequences = 4, Homes homes = {})
+      : domains_(std::move(domains)), sequences_(sequences), homes_(homes) {
     if (domains_.empty()) throw std::invalid_argument("no text to train on");
     for (Domain const& domain : domains_) {
       for (char const c : domain.text) ++frequencies_[std::uint8_t(c)];
@@ -112,11 +127,12 @@ public:
   std::int64_t domain_count() const { return std::int64_t(domains_.size()); }
   std::int64_t tokens() const { return sequences_ * domains_.front().window.length; } // of one micro-batch
 
-  /// Micro-batch n of all that the ranks together have in a step: one domain at random, then windows of it.
+  /// Micro-batch n of all that the ranks together have in a step: one domain at random (Homes), then windows of it.
   Batch training(std::uint64_t seed, std::int64_t step, std::int64_t n) const {
     // The keys of 4 micro-batches a rank, which is the default, whatever the number: those numbers are published.
     Random random{seed, std::uint64_t(step), std::uint64_t(n / 4), std::uint64_t(n % 4)};
-    std::int64_t const d = random.below(domain_count());
+    std::int64_t d = random.below(domain_count());
+    if (homes_.share > 0 && random.uniform() <= homes_.share) d = homes_.draw(n, domain_count(), random);
     Batch batch = empty(d);
     for (std::int64_t i = 0; i < sequences_; ++i) batch.windows.push_back(domains_[std::size_t(d)].draw(random));
     return batch;
@@ -140,6 +156,7 @@ private:
 
   std::vector<Domain> domains_;
   std::int64_t sequences_;
+  Homes homes_;
   std::vector<std::int64_t> frequencies_ = std::vector<std::int64_t>(256, 0);
   std::uint64_t fingerprint_ = 14695981039346656037u; // FNV-1a
 };

@@ -126,8 +126,8 @@ private:
       method.route(i, view(a.logits), a.tags, a.routing.view());
       auto const counts = method.counts();
       for (Index e = 0; e < counts.size(); ++e) tally_.load[std::size_t(e)] += counts[e];
-      if (observer_.routed) observer_.routed(step, a, router_of(p), method);
       tally_.dropped += dispatch(method, s_.capacity, a);
+      if (observer_.routed) observer_.routed(step, a, router_of(p), method);
       tally_.loss += predict(shape_, p, a);
       if (!method.two_passes()) backward(comm, method, step, i, p, a, g);
     }

@@ -82,6 +82,34 @@ BOOST_AUTO_TEST_CASE(micro_batches_depend_on_their_number_alone) {
   for (std::int64_t m = 0; m < 6; ++m) BOOST_TEST(corpus.validation(m, 2).domain == m % 3);
 }
 
+BOOST_AUTO_TEST_CASE(nodes_read_their_own_domains) {
+  auto const corpus = [](Homes homes) {
+    std::vector<Domain> domains;
+    for (char const* name : {"a", "b", "c", "d", "e"})
+      domains.push_back(make_domain(name, std::string(2000, name[0]), {.context = 4, .length = 4}, {.block = 50, .every = 4}));
+    return Corpus(std::move(domains), 1, homes);
+  };
+  // 2 nodes with 6 micro-batches each: 0, 2, 4 and 1, 3; 7 nodes for 5 domains: the last two read what the first do.
+  Corpus const any = corpus({}), own = corpus({.nodes = 2, .node_batches = 6, .share = 1}),
+               half = corpus({.nodes = 2, .node_batches = 6, .share = 0.5}),
+               many = corpus({.nodes = 7, .node_batches = 2, .share = 1});
+  std::vector<int> seen(10, 0);
+  int moved = 0;
+  for (std::int64_t step = 0; step < 200; ++step)
+    for (std::int64_t n = 0; n < 12; ++n) {
+      std::int64_t const d = own.training(1, step, n).domain, node = n / 6;
+      BOOST_TEST(d % 2 == node);
+      ++seen[std::size_t(5 * node + d)];
+      std::int64_t const other = half.training(1, step, n).domain;
+      if (other % 2 != node) BOOST_TEST(other == any.training(1, step, n).domain); // drawn before, and left as it was
+      moved += other != any.training(1, step, n).domain;
+      BOOST_TEST(many.training(1, step, n).domain == n / 2 % 5);
+    }
+  BOOST_TEST(std::count(seen.begin(), seen.end(), 0) == 5); // each node saw all of its own
+  BOOST_TEST(moved > 600);
+  BOOST_TEST(moved < 1200);
+}
+
 BOOST_AUTO_TEST_CASE(a_text_too_short_is_refused) {
   BOOST_CHECK_THROW(make_domain("d", std::string(19 * 8192, 'x')), std::invalid_argument);
   BOOST_CHECK_THROW(make_domain("d", ""), std::invalid_argument);

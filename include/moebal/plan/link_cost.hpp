@@ -19,12 +19,15 @@
 
 namespace moebal::cost {
 
-/// A way from one rank to another: messages * latency + bytes / bandwidth (the alpha-beta model: R. Hockney, Parallel
-/// Computing 20, 1994).
+/// A way from one rank to another. Messages that are under way together wait for the latency together; each of them
+/// and each byte takes its turn (LogGP: A. Alexandrov, M. Ionescu, K. Schauser, C. Scheiman, SPAA 1995; their L, o, 1 / G).
 struct Link {
-  double latency = 0;                                         // seconds, of each message
+  double latency = 0;                                         // seconds until the first byte is there
+  double message = 0;                                         // seconds of work for each message
   double bandwidth = std::numeric_limits<double>::infinity(); // bytes a second, each direction
-  double seconds(double messages, double bytes) const { return messages * latency + bytes / bandwidth; }
+  double busy(double messages, double bytes) const { return messages * message + bytes / bandwidth; }
+  /// One message by itself.
+  double seconds(double bytes) const { return latency + busy(1, bytes); }
 };
 
 /// Who has a way out of a node.
@@ -35,10 +38,11 @@ enum class Uplink {
 /// What the levels of one rank do while an exchange runs.
 enum class Levels {
   Together, // each has an engine of its own; the slowest counts
-  InTurn,   // one processor moves all bytes; their times add up
+  InTurn,   // one processor moves all bytes: work adds up, of both directions too (a link's time of a message or byte
+            // is then for one each way); latencies pass together
 };
 
-/// The machine as a network. Both directions of a link run at the same time.
+/// The machine as a network.
 struct Network {
   Link rank{};    // memory of a rank to itself
   Link node{};    // between two ranks of a node
@@ -47,18 +51,14 @@ struct Network {
   Levels levels = Levels::Together;
 };
 
-/// The way of an exchange.
-enum class Route {
-  Flat,     // straight to the rank that should have it
-  TwoLevel, // first, inside the node, to the rank with the receiver's place in its node; then between nodes
-};
-
 namespace detail {
 
 inline void check(Link const& link, std::string const& place) {
   if (!(link.latency >= 0 && link.latency < std::numeric_limits<double>::infinity()))
     moebal::detail::refuse<ShapeError>("latency " + place, "a finite number of seconds of at least 0",
                                        std::to_string(link.latency));
+  if (!(link.message >= 0))
+    moebal::detail::refuse<ShapeError>("time of a message " + place, "at least 0 seconds", std::to_string(link.message));
   if (!(link.bandwidth > 0))
     moebal::detail::refuse<ShapeError>("bandwidth " + place, "more than 0 bytes a second",
                                        std::to_string(link.bandwidth));
@@ -72,8 +72,11 @@ inline void check(Network const& network) {
 /// What a rank has to do at one level.
 struct Work {
   double messages_out = 0, messages_in = 0, bytes_out = 0, bytes_in = 0;
-  double seconds(Link const& link) const {
-    return link.seconds(std::max(messages_out, messages_in), std::max(bytes_out, bytes_in));
+  bool any() const { return messages_out + messages_in > 0; }
+  double latency(Link const& link) const { return any() ? link.latency : 0; }
+  double busy(Link const& link, Levels levels) const {
+    return levels == Levels::Together ? link.busy(std::max(messages_out, messages_in), std::max(bytes_out, bytes_in))
+                                      : link.busy((messages_out + messages_in) / 2, (bytes_out + bytes_in) / 2);
   }
 };
 
@@ -87,7 +90,7 @@ inline void share_uplink(VectorView<Index const> node_of, Index nodes, std::vect
   }
   for (Index r = 0; r < node_of.size(); ++r) {
     Work& mine = work[std::size_t(r)][2];
-    if (mine.messages_out + mine.messages_in == 0) continue;
+    if (!mine.any()) continue;
     mine.bytes_out = of_node[std::size_t(node_of[r])].bytes_out;
     mine.bytes_in = of_node[std::size_t(node_of[r])].bytes_in;
   }
@@ -110,33 +113,33 @@ template <class Bytes> double straight_seconds(Network const& network, Topology 
     }
   if (network.uplink == Uplink::OfNode) share_uplink(node_of, topology.nodes(), work);
   double slowest = 0;
-  for (auto const& [rank, node, between] : work) {
-    double const a = rank.seconds(network.rank), b = node.seconds(network.node), c = between.seconds(network.between);
-    slowest = std::max(slowest, network.levels == Levels::Together ? std::max({a, b, c}) : a + b + c);
+  std::array<Link, 3> const links{network.rank, network.node, network.between};
+  for (auto const& levels : work) {
+    double together = 0, latency = 0, busy = 0;
+    for (std::size_t i = 0; i < 3; ++i) {
+      double const waits = levels[i].latency(links[i]), works = levels[i].busy(links[i], network.levels);
+      together = std::max(together, waits + works);
+      latency = std::max(latency, waits);
+      busy += works;
+    }
+    slowest = std::max(slowest, network.levels == Levels::Together ? together : latency + busy);
   }
   return slowest;
-}
-
-/// The rank over which rows go, for all pairs [R, R].
-inline std::vector<Index> stopovers(Topology const& topology) {
-  NodeRanks const nodes(topology);
-  std::vector<Index> over;
-  for (Index from = 0; from < topology.ranks(); ++from)
-    for (Index to = 0; to < topology.ranks(); ++to) over.push_back(path::InsideFirst::relay(nodes, from, to));
-  return over;
 }
 
 } // namespace detail
 
 /// Seconds of one all-to-all: the time of its busiest rank. Of a rank, at each level, the larger of what it sends and
-/// what it receives goes over the link, and each partner with rows is a message.
+/// what it receives goes over the link (Levels::InTurn: the mean), and each partner with rows is a message; all are
+/// under way together.
 /// @param rows       [R, R] rows from a rank (row) to a rank (column), as a traffic matrix counts them
 /// @param row_bytes  bytes of a row
-/// Route::TwoLevel: rows for the rank of place q in its node go to place q (modulo the node's ranks) of the sender's
-/// node first; the two exchanges follow each other. Fewer messages between nodes, N - 1 in the place of R - P; more
-/// bytes inside. Cost: O(R^2). Throws ShapeError for shapes that differ, negative rows, or a link that cannot be.
-inline double exchange_seconds(Network const& network, Topology const& topology, MatrixView<std::int64_t const> rows,
-                               double row_bytes, Route route = Route::Flat) {
+/// @param path       the way of the rows (dispatch_path.hpp); hops follow each other
+/// The same for the way back, from columns to rows over the hops in reverse: links are alike in both directions.
+/// Cost: O(R^2). Throws ShapeError for shapes that differ, negative rows, or a link that cannot be.
+template <dispatch_path Path = path::Flat>
+double exchange_seconds(Network const& network, Topology const& topology, MatrixView<std::int64_t const> rows,
+                        double row_bytes, Path = {}) {
   detail::check(network);
   Index const ranks = topology.ranks();
   require_equal("traffic [R, R], rows", ranks, rows.rows());
@@ -147,18 +150,20 @@ inline double exchange_seconds(Network const& network, Topology const& topology,
     return detail::straight_seconds(network, topology,
                                     [&](Index from, Index to) { return row_bytes * double(rows_of(from, to)); });
   };
-  if (route == Route::Flat) return seconds(rows);
-
-  std::vector<Index> const over = detail::stopovers(topology);
-  std::vector<std::int64_t> near(over.size(), 0), far(over.size(), 0);
-  MatrixView<std::int64_t> const first(near.data(), ranks, ranks), second(far.data(), ranks, ranks);
-  for (Index from = 0; from < ranks; ++from)
-    for (Index to = 0; to < ranks; ++to) {
-      Index const at = over[std::size_t(from * ranks + to)];
-      first(from, at) += rows(from, to);
-      if (at != to) second(at, to) += rows(from, to);
-    }
-  return seconds(first) + seconds(second);
+  if constexpr (Path::hops == 1) {
+    return seconds(rows);
+  } else {
+    NodeRanks const nodes(topology);
+    std::vector<std::int64_t> before(std::size_t(ranks * ranks), 0), after(before);
+    MatrixView<std::int64_t> const first(before.data(), ranks, ranks), second(after.data(), ranks, ranks);
+    for (Index from = 0; from < ranks; ++from)
+      for (Index to = 0; to < ranks; ++to) {
+        Index const over = Path::relay(nodes, from, to);
+        first(from, over) += rows(from, to);
+        if (over != to) second(over, to) += rows(from, to);
+      }
+    return seconds(first) + seconds(second);
+  }
 }
 
 /// How ranks add up a vector.
@@ -186,13 +191,13 @@ inline double all_reduce_seconds(Network const& network, Ranks shape, double byt
   if (algorithm == AllReduce::RecursiveDoubling) {
     auto const steps = [](Index n) { return std::ceil(std::log2(double(n))); };
     double const at_once = network.uplink == Uplink::OfNode ? double(shape.per_node) : 1; // on one wire
-    return steps(shape.per_node) * network.node.seconds(1, bytes) +
-           steps(nodes) * network.between.seconds(1, at_once * bytes);
+    return steps(shape.per_node) * network.node.seconds(bytes) +
+           steps(nodes) * network.between.seconds(at_once * bytes);
   }
   double const chunk = bytes / double(shape.ranks);
   double slowest = 0;
-  if (shape.per_node > 1) slowest = network.node.seconds(1, chunk);
-  if (nodes > 1) slowest = std::max(slowest, network.between.seconds(1, chunk));
+  if (shape.per_node > 1) slowest = network.node.seconds(chunk);
+  if (nodes > 1) slowest = std::max(slowest, network.between.seconds(chunk));
   return 2 * double(shape.ranks - 1) * slowest;
 }
 

@@ -50,7 +50,6 @@ struct Statistics {
 struct Step {
   Index layers = 1, micro_batches = 1; // that many exchanges with the given load and traffic
   Pass pass = Pass::Training;
-  Route route = Route::Flat;
   Statistics statistics{};
   double gradient_bytes = 0; // all-reduced over all ranks, by a ring, in the open; 0: not asked for
   double other = 0;          // seconds that no routing changes: attention, optimizer
@@ -86,33 +85,27 @@ inline double compute_seconds(Processor const& processor, Topology const& topolo
 
 /// The time of a step whose layers and micro-batches are all routed alike.
 /// @param load     [E] rows of each expert in one layer and micro-batch of all ranks
-/// @param traffic  [R, R] rows from a rank (row) to a rank (column), in the same
-/// Formula: layers * micro_batches * (p compute + q exchange(traffic) + q exchange(traffic transposed)), p = 3 and q = 2
-/// for Training, 1 and 1 for Forward; and the collectives of Statistics and gradients. The all-reduces count all ranks
+/// @param traffic  [R, R] rows from a rank (row) to a rank (column), in the same (plan/traffic.hpp)
+/// @param path     the way of the rows
+/// Formula: layers * micro_batches * (p compute + q exchange there + q exchange back), p = 3 and q = 2 for Training, 1
+/// and 1 for Forward; and the collectives of Statistics and gradients. The all-reduces count all ranks
 /// of the topology as nodes of equal size (the first node's); ShapeError where that does not divide and one is asked
 /// for. What is left out: overlap of exchange and experts, waiting that is not load, and all that `other` is.
 /// Cost: O(R^2 + E). Errors: those of exchange_seconds and all_reduce_seconds. Example: examples/locality.
-inline StepTime step_time(Machine const& machine, Topology const& topology, Expert const& expert,
-                          VectorView<std::int64_t const> load, MatrixView<std::int64_t const> traffic,
-                          Step const& step = {}) {
+template <dispatch_path Path = path::Flat>
+StepTime step_time(Machine const& machine, Topology const& topology, Expert const& expert,
+                   VectorView<std::int64_t const> load, MatrixView<std::int64_t const> traffic, Step const& step = {},
+                   Path path = {}) {
   require_at_least("layers of a step", 0, step.layers);
   require_at_least("micro-batches of a step", 0, step.micro_batches);
   double const times = double(step.layers) * double(step.micro_batches);
   bool const training = step.pass == Pass::Training;
-  std::vector<std::int64_t> back(std::size_t(traffic.rows() * traffic.cols()));
-  for (Index from = 0; from < traffic.rows(); ++from)
-    for (Index to = 0; to < traffic.cols(); ++to)
-      back[std::size_t(to * traffic.rows() + from)] = traffic(from, to);
-
   StepTime time;
   time.compute = times * (training ? 3 : 1) *
                  compute_seconds(machine.processor, topology, load, expert.flop_per_row());
-  auto const exchange = [&](MatrixView<std::int64_t const> rows) {
-    return times * (training ? 2 : 1) *
-           exchange_seconds(machine.network, topology, rows, expert.row_bytes(), step.route);
-  };
-  time.dispatch = exchange(traffic);
-  time.combine = exchange({back.data(), traffic.cols(), traffic.rows()});
+  time.dispatch = times * (training ? 2 : 1) *
+                  exchange_seconds(machine.network, topology, traffic, expert.row_bytes(), path);
+  time.combine = time.dispatch; // the same rows the way that they came, on links that are alike in both directions
   VectorView<Index const> const nodes = topology.node_of_rank();
   Ranks const ranks{topology.ranks(), Index(std::count(nodes.begin(), nodes.end(), Index(0)))};
   if (Statistics const& s = step.statistics; s.messages > 0)
