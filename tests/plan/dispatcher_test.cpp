@@ -254,6 +254,25 @@ BOOST_AUTO_TEST_CASE(one_collective_before_the_rows) {
   });
 }
 
+BOOST_AUTO_TEST_CASE(the_next_slice_is_under_way_while_one_is_computed) {
+  BOOST_CHECK_NO_THROW(run_ranks(2, [](auto const& threads) {
+    Communicator const comm(Recording(threads.backend()));
+    auto& record = comm.backend().record();
+    SerialExec const exec{1};
+    Choices const mine(20, 2, 8, comm.rank());
+    Dispatcher dispatcher(comm, topology_of(comm, 8), ExactCounts{}, path::Flat{}, {.slices = 3});
+    dispatcher.plan(exec, mine.id_view());
+    Rows<float> slots(dispatcher.slots(), 4, 0, 0), received(dispatcher.received(), 4, 0, 0), answers = slots;
+    record.reset();
+    Index s = 0;
+    dispatcher.send_through(exec, slots.view(), received.view(), received.view(), answers.view(), [&](DispatchSlice) {
+      check(record.calls() == std::min<Index>(s + 2, 3) + s, "started before slice " + std::to_string(s));
+      ++s;
+    });
+    check(s == 3 && record.calls() == 6, "three slices there and back");
+  }));
+}
+
 BOOST_AUTO_TEST_CASE(two_levels) {
   on_ranks([](auto comm) { dispatches(comm, ExactCounts{}, path::BetweenFirst{}, 2); });
   on_ranks([](auto comm) { dispatches(comm, ExactCounts{}, path::InsideFirst{}, 1); });

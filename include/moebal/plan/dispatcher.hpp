@@ -84,6 +84,10 @@ public:
     exchange_.plan(order_, comm_.rank(), sizes_, offsets_);
     planned_ = true;
   }
+  template <execution Exec, drop_policy Drop, class Real>
+  void plan(Exec const& exec, PlanPolicy<Drop> policy, Routing<Real> const& routing) {
+    plan(exec, policy, routing.expert_ids(), routing.weights());
+  }
   /// Nothing is dropped.
   template <execution Exec, matrix_like Ids> void plan(Exec const& exec, Ids&& ids) {
     plan(exec, PlanPolicy<>{}, ids, MatrixView<float const>{});
