@@ -18,9 +18,9 @@ inline constexpr std::chrono::milliseconds default_timeout = std::chrono::minute
 
 /// Runs f on R threads; rethrows what one of them throws.
 inline void on_threads(Index ranks, std::chrono::milliseconds timeout, std::function<void(Comm const&)> const& f) {
-  moebal::run_ranks(
-      ranks, [&](moebal::Communicator<moebal::Threads> comm) { f(Comm(moebal::AnyBackend(comm.backend()))); },
-      {.timeout = timeout});
+  moebal::run_ranks(ranks,
+                    [&](moebal::Communicator<moebal::Threads> comm) { f(Comm(moebal::AnyBackend(comm.backend()))); },
+                    {.timeout = timeout});
 }
 
 /// The processes of a run. Process 0 speaks, reads and writes; it has rank 0.

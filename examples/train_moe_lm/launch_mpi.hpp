@@ -49,8 +49,8 @@ private:
 
 inline std::unique_ptr<Processes> processes_of(Options const& options) {
   std::chrono::milliseconds const timeout(std::int64_t(1000 * options.timeout));
-  bool const mpi = options.transport == Transport::Mpi ||
-                   (options.transport == Transport::Found && under_mpi_launcher());
+  bool const mpi =
+      options.transport == Transport::Mpi || (options.transport == Transport::Found && under_mpi_launcher());
   if (!mpi) return std::make_unique<OneProcess>(timeout);
 #ifdef TRAIN_MOE_LM_MPI
   return std::make_unique<MpiProcesses>(timeout);
