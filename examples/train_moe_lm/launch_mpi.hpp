@@ -6,6 +6,7 @@
 #include "launch.hpp"
 #include "options.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 #include <optional>
@@ -16,11 +17,12 @@
 
 namespace train {
 
-/// Whether mpirun or the like has started this process: Open MPI's, MPICH's and their relatives' launchers say so.
-inline bool under_mpi_launcher() {
-  for (char const* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS"})
-    if (std::getenv(name)) return true;
-  return false;
+/// Processes that mpirun or the like has started, as the launchers of Open MPI, MPICH and their relatives say; 0: none
+/// of them has.
+inline Index launched_processes() {
+  for (char const* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"})
+    if (char const* const size = std::getenv(name)) return std::max(1, std::atoi(size));
+  return 0;
 }
 
 #ifdef TRAIN_MOE_LM_MPI
@@ -30,6 +32,10 @@ public:
     int provided = 0;
     moebal::detail::require_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
     comm_.emplace(moebal::AnyBackend(moebal::Mpi(MPI_COMM_WORLD, {.timeout = timeout})));
+    if (launched_processes() > 0 && launched_processes() != ranks()) // else each of them would be a run of its own
+      throw std::invalid_argument("the launcher started " + std::to_string(launched_processes()) +
+                                  " processes, which see " + std::to_string(ranks()) +
+                                  ": needed the launcher of the MPI that this program was built with");
   }
   ~MpiProcesses() override {
     comm_.reset();
@@ -50,7 +56,7 @@ private:
 inline std::unique_ptr<Processes> processes_of(Options const& options) {
   std::chrono::milliseconds const timeout(std::int64_t(1000 * options.timeout));
   bool const mpi =
-      options.transport == Transport::Mpi || (options.transport == Transport::Found && under_mpi_launcher());
+      options.transport == Transport::Mpi || (options.transport == Transport::Found && launched_processes() > 0);
   if (!mpi) return std::make_unique<OneProcess>(timeout);
 #ifdef TRAIN_MOE_LM_MPI
   return std::make_unique<MpiProcesses>(timeout);

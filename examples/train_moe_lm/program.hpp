@@ -122,6 +122,9 @@ inline int train_and_report(Options& options, Processes& processes) {
   } else if (processes.ranks() > 0) {
     s.ranks = processes.ranks();
   }
+  std::string const settings = nlohmann::json(s).dump();
+  if (std::string const theirs = processes.from_process_0(settings); theirs != settings)
+    throw StateError("this process was given other settings than process 0: needed " + theirs + ", had " + settings);
   if (processes.speaks())
     std::filesystem::create_directories(options.state_folder); // better refused now than after the first strategy
   Corpus const corpus = read_texts(s, processes);
