@@ -60,8 +60,6 @@ public:
   virtual double routing_seconds() const = 0;
   /// The part of it in the balancer, and on its statistics once these were measured.
   virtual double balancer_seconds() const = 0;
-  /// The same in wall time, with what it waits for other ranks.
-  virtual double balancer_wall_seconds() const = 0;
   /// Measures what collecting the statistics of such a micro-batch costs: the difference to routing without.
   virtual void measure_statistics(In z, VectorView<Index const> tags, moebal::RoutingView<float> out) = 0;
 };
@@ -113,7 +111,7 @@ public:
 
   void begin_step(Index step, Index micro_batches) override {
     train::Measured const routing(routing_seconds_);
-    auto const measured = balancer_time();
+    train::Measured const measured(balancer_time());
     seed_ = std::uint64_t(step);
     if constexpr (requires { plan_.map.share; }) plan_.map.share = 1 / double(micro_batches);
     balancer_.begin_step(micro_batches);
@@ -126,8 +124,8 @@ public:
     if (load_.sequences() != sequences) load_ = moebal::Load<Needs>(sequences, make_.experts);
     route_with<Needs>(router(z), z, options, out, load_.view());
     count();
-    auto const measured = balancer_time();
-    balancer_seconds_ += statistics_seconds_, balancer_wall_seconds_ += statistics_seconds_;
+    train::Measured const measured(balancer_time());
+    balancer_seconds_ += statistics_seconds_;
     if constexpr (Rules::shuffled)
       shuffled_.keep(g, out.expert_ids, load_);
     else
@@ -135,7 +133,7 @@ public:
   }
   void all_routed() override {
     train::Measured const routing(routing_seconds_);
-    auto const measured = balancer_time();
+    train::Measured const measured(balancer_time());
     if constexpr (Rules::shuffled) shuffled_.show(make_.seed, seed_, comm_, balancer_);
   }
   void backward(Index g, In z, VectorView<Index const> tags, Ids ids, MatrixView<float const> d_weights,
@@ -152,7 +150,7 @@ public:
   }
   void end_step(float rate_scale) override {
     train::Measured const routing(routing_seconds_);
-    auto const measured = balancer_time();
+    train::Measured const measured(balancer_time());
     balancer_.end_step(rate_scale);
   }
   bool two_passes() const override { return Rules::two_passes; }
@@ -185,7 +183,6 @@ public:
   void restore(std::istream& in) override { balancer_.restore(in); }
   double routing_seconds() const override { return routing_seconds_; }
   double balancer_seconds() const override { return balancer_seconds_; }
-  double balancer_wall_seconds() const override { return balancer_wall_seconds_; }
   void measure_statistics(In z, VectorView<Index const> tags, moebal::RoutingView<float> out) override {
     if constexpr (balances) {
       auto const options = options_of(z.rows(), tags);
@@ -209,12 +206,9 @@ public:
 
 private:
   static constexpr bool balances = Balancer::has_loss || Balancer::has_bias;
-  train::MeasuredTwice balancer_time() {
-    return balances ? train::MeasuredTwice(balancer_seconds_, balancer_wall_seconds_)
-                    : train::MeasuredTwice(ignored_, ignored_);
-  }
+  double& balancer_time() { return balances ? balancer_seconds_ : ignored_; }
   auto terms_of(Index g) {
-    auto const measured = balancer_time();
+    train::Measured const measured(balancer_time());
     return balancer_.terms(g);
   }
   void count() {
@@ -283,7 +277,7 @@ private:
   std::vector<ExpertId> all_ids_;
   Numbers all_weights_;
   std::uint64_t seed_ = 0; // of the step
-  double routing_seconds_ = 0, balancer_seconds_ = 0, balancer_wall_seconds_ = 0, statistics_seconds_ = 0, ignored_ = 0;
+  double routing_seconds_ = 0, balancer_seconds_ = 0, statistics_seconds_ = 0, ignored_ = 0;
 };
 
 } // namespace lab
