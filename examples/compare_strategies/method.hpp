@@ -60,6 +60,8 @@ public:
   virtual double routing_seconds() const = 0;
   /// The part of it in the balancer, and on its statistics once these were measured.
   virtual double balancer_seconds() const = 0;
+  /// The same in wall time, with what it waits for other ranks.
+  virtual double balancer_wall_seconds() const = 0;
   /// Measures what collecting the statistics of such a micro-batch costs: the difference to routing without.
   virtual void measure_statistics(In z, VectorView<Index const> tags, moebal::RoutingView<float> out) = 0;
 };
@@ -111,7 +113,7 @@ public:
 
   void begin_step(Index step, Index micro_batches) override {
     train::Measured const routing(routing_seconds_);
-    train::Measured const measured(balancer_time());
+    auto const measured = balancer_time();
     seed_ = std::uint64_t(step);
     if constexpr (requires { plan_.map.share; }) plan_.map.share = 1 / double(micro_batches);
     balancer_.begin_step(micro_batches);
@@ -124,8 +126,8 @@ public:
     if (load_.sequences() != sequences) load_ = moebal::Load<Needs>(sequences, make_.experts);
     route_with<Needs>(router(z), z, options, out, load_.view());
     count();
-    train::Measured const measured(balancer_time());
-    balancer_seconds_ += statistics_seconds_;
+    auto const measured = balancer_time();
+    balancer_seconds_ += statistics_seconds_, balancer_wall_seconds_ += statistics_seconds_;
     if constexpr (Rules::shuffled)
       shuffled_.keep(g, out.expert_ids, load_);
     else
@@ -133,7 +135,7 @@ public:
   }
   void all_routed() override {
     train::Measured const routing(routing_seconds_);
-    train::Measured const measured(balancer_time());
+    auto const measured = balancer_time();
     if constexpr (Rules::shuffled) shuffled_.show(make_.seed, seed_, comm_, balancer_);
   }
   void backward(Index g, In z, VectorView<Index const> tags, Ids ids, MatrixView<float const> d_weights,
@@ -150,7 +152,7 @@ public:
   }
   void end_step(float rate_scale) override {
     train::Measured const routing(routing_seconds_);
-    train::Measured const measured(balancer_time());
+    auto const measured = balancer_time();
     balancer_.end_step(rate_scale);
   }
   bool two_passes() const override { return Rules::two_passes; }
@@ -183,6 +185,7 @@ public:
   void restore(std::istream& in) override { balancer_.restore(in); }
   double routing_seconds() const override { return routing_seconds_; }
   double balancer_seconds() const override { return balancer_seconds_; }
+  double balancer_wall_seconds() const override { return balancer_wall_seconds_; }
   void measure_statistics(In z, VectorView<Index const> tags, moebal::RoutingView<float> out) override {
     if constexpr (balances) {
       auto const options = options_of(z.rows(), tags);
@@ -206,9 +209,12 @@ public:
 
 private:
   static constexpr bool balances = Balancer::has_loss || Balancer::has_bias;
-  double& balancer_time() { return balances ? balancer_seconds_ : ignored_; }
+  train::MeasuredTwice balancer_time() {
+    return balances ? train::MeasuredTwice(balancer_seconds_, balancer_wall_seconds_)
+                    : train::MeasuredTwice(ignored_, ignored_);
+  }
   auto terms_of(Index g) {
-    train::Measured const measured(balancer_time());
+    auto const measured = balancer_time();
     return balancer_.terms(g);
   }
   void count() {
@@ -277,7 +283,7 @@ private:
   std::vector<ExpertId> all_ids_;
   Numbers all_weights_;
   std::uint64_t seed_ = 0; // of the step
-  double routing_seconds_ = 0, balancer_seconds_ = 0, statistics_seconds_ = 0, ignored_ = 0;
+  double routing_seconds_ = 0, balancer_seconds_ = 0, balancer_wall_seconds_ = 0, statistics_seconds_ = 0, ignored_ = 0;
 };
 
 } // namespace lab

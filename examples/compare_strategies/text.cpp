@@ -32,7 +32,7 @@ Result run_text(Row const& row, train::Corpus const& corpus, TextSetting const& 
   std::vector<Notes> notes(static_cast<std::size_t>(s.ranks));
   for (Notes& n : notes) n.micro.resize(std::size_t(s.steps));
   train::Observer observer;
-  observer.routed = [&](Index step, train::Activations<float> const& a, Weights router, Method& method) {
+  observer.routed = [&](Index step, train::LayerActivations<float> const& a, Weights router, Method& method) {
     Notes& mine = notes[std::size_t(method.comm().rank())];
     Ids const ids = a.routing.expert_ids();
     double const before = mine.tally.micro;

@@ -18,17 +18,26 @@ inline double thread_seconds() {
   return double(now.tv_sec) + 1e-9 * double(now.tv_nsec);
 }
 
-/// Adds the processor time of its own life to a sum.
-class Measured {
+/// Adds the time of its own life, by a clock, to a sum.
+template <double (*clock)()> class Stopwatch {
 public:
-  explicit Measured(double& sum) : sum_(sum), start_(thread_seconds()) {}
-  ~Measured() { sum_ += thread_seconds() - start_; }
-  Measured(Measured const&) = delete;
-  Measured& operator=(Measured const&) = delete;
+  explicit Stopwatch(double& sum) : sum_(sum), start_(clock()) {}
+  ~Stopwatch() { sum_ += clock() - start_; }
+  Stopwatch(Stopwatch const&) = delete;
+  Stopwatch& operator=(Stopwatch const&) = delete;
 
 private:
   double& sum_;
   double start_;
+};
+using Measured = Stopwatch<&thread_seconds>;
+/// By both clocks.
+struct MeasuredTwice {
+  MeasuredTwice(double& processor, double& wall) : wall_(wall), processor_(processor) {}
+
+private:
+  Stopwatch<&wall_seconds> wall_;
+  Measured processor_;
 };
 
 } // namespace train

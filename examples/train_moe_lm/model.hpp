@@ -1,37 +1,51 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// A byte-level language model with one MoE layer, written out by hand. The dense parts are Eigen products; which expert
-// sees which token, and the way there and back, is moebal's. Router and balancing come in between: the caller runs
-//   embed -> (logits of n, route) -> predict -> predict_backward -> (their backward, into n) -> embed_backward.
+// A byte-level language model with L residual MoE layers, written out by hand. The dense parts are Eigen products;
+// which expert sees which token, and the way there and back, is moebal's. Router and balancing come in between; the
+// caller runs
+//   embed -> each layer (normalise -> logits of n, route -> mix) -> predict
+//   predict_backward -> each layer from the last (mix_backward -> logits' backward, into n -> normalise_backward)
+//   -> embed_backward.
 //
-//   x = [embeddings of the last 12 bytes, mean embedding of the last 64]   h = x W_in   n = rmsnorm(h)
-//   logits = n W_router    y = h + sum_k w_k FFN_k(n)    p(next byte) = softmax(rmsnorm(y) W_out)
+//   x = [embeddings of the last 12 bytes, mean embedding of the last 64]   h_0 = x W_in
+//   n = rmsnorm(h_l)   logits = n W_router   h_l+1 = h_l + sum_k w_k FFN_k(n)   p(next byte) = softmax(rmsnorm(h_L)
+//   W_out)
 
 #include "data.hpp"
 #include "dispatch.hpp"
-#include "parameters.hpp"
+#include "experts.hpp"
 
 namespace train {
 
-/// Everything between forward and backward of one micro-batch of T tokens.
+/// Everything between forward and backward of one layer, for one micro-batch of T tokens.
+template <class Real> struct LayerActivations {
+  Matrix<Real> n;                 // [T, D] rmsnorm(h)
+  Vector<Real> n_scale;           // [T] 1 / rms
+  Matrix<Real> logits;            // [T, E] of the router
+  moebal::Routing<Real> routing;  // [T, K]
+  Dispatch<Real> dispatch;        // which row belongs to which (token, choice)
+  Matrix<Real> rows, hidden, out; // [rows, D], [rows, H], [rows, D] in the order of experts
+  Matrix<Real> y;                 // [T, D] what the experts say
+  std::vector<std::uint8_t> kept; // [T, K] with a capacity: 1 where a pair has a slot
+  std::vector<moebal::ExpertId> kept_ids;
+  Matrix<Real> d_rows, d_hidden;    // [rows, D], [rows, H]
+  Matrix<Real> d_weights, d_logits; // [T, K], [T, E]
+  Matrix<Real> d_n;                 // [T, D]
+};
+
+/// The same of the whole model.
 template <class Real> struct Activations {
   Batch batch;
-  Matrix<Real> x;                  // [T, input]
-  Matrix<Real> h, n, y, m;         // [T, D]; n = rmsnorm(h), m = rmsnorm(y)
-  Vector<Real> n_scale, m_scale;   // [T] 1 / rms
-  Matrix<Real> logits;             // [T, E] of the router
-  moebal::Routing<Real> routing;   // [T, K]
-  Dispatch dispatch;               // which slot belongs to which (token, choice)
-  Matrix<Real> slots, hidden, out; // [slots, D], [slots, H], [slots, D] in the order of experts
-  Matrix<Real> p;                  // [T, 256]; after backward: d loss / d its logits
-  Matrix<Real> d_y, d_n, d_logits; // [T, D], [T, D], [T, E]
-  std::vector<Index> tags;         // [T] what the selection reads beside the logits
-  std::vector<std::uint8_t> kept;  // [T, K] with a capacity: 1 where a pair has a slot
-  std::vector<moebal::ExpertId> kept_ids;
-  Matrix<Real> d_slots, d_hidden; // [slots, D], [slots, H]
-  Matrix<Real> d_weights;         // [T, K]
-  Matrix<Real> d_x;               // [T, input]
+  std::vector<Index> tags;                    // [T] what the selection reads beside the logits
+  Matrix<Real> x;                             // [T, input]
+  Matrix<Real> h;                             // [T, D] after as many layers as have run
+  std::vector<LayerActivations<Real>> layers; // [L]
+  Matrix<Real> m;                             // [T, D] rmsnorm(h_L)
+  Vector<Real> m_scale;                       // [T]
+  Matrix<Real> p;                             // [T, 256]; after backward: d loss / d its logits
+  Matrix<Real> d_h, d_m;                      // [T, D]
+  Matrix<Real> d_x;                           // [T, input]
 };
 
 namespace detail {
@@ -52,7 +66,7 @@ void rmsnorm_backward(Matrix<Real> const& normed, Vector<Real> const& scale, Mat
 
 } // namespace detail
 
-/// x, h and n, from which the router's logits are.
+/// x and h.
 template <class Real>
 void embed(ModelShape const& s, Parameters<Real> const& p, Batch const& batch, Activations<Real>& a) {
   a.batch = batch;
@@ -72,25 +86,28 @@ void embed(ModelShape const& s, Parameters<Real> const& p, Batch const& batch, A
     }
   }
   a.h.noalias() = a.x * p.input;
-  detail::rmsnorm(a.h, a.n, a.n_scale);
+  a.layers.resize(std::size_t(s.layers));
 }
 
-/// From a.routing (and a.dispatch made from it) to the prediction. Returns the sum over tokens of -ln p(next byte).
-template <class Real> double predict(ModelShape const& s, Parameters<Real> const& p, Activations<Real>& a) {
-  a.dispatch.gather(a.n, a.slots);
-  a.hidden.resize(a.slots.rows(), s.expert_width);
-  a.out.resize(a.slots.rows(), s.width);
-  for (Index e = 0; e < s.experts; ++e) {
-    auto const [first, count] = a.dispatch.range(e);
-    if (count == 0) continue;
-    auto hidden = a.hidden.middleRows(first, count);
-    hidden.noalias() = a.slots.middleRows(first, count) * p.up.middleRows(e * s.width, s.width);
-    hidden = (hidden.rowwise() + p.up_bias.row(e)).cwiseMax(Real(0));
-    a.out.middleRows(first, count).noalias() = hidden * p.down.middleRows(e * s.expert_width, s.expert_width);
-  }
+/// n of the next layer, from which its router's logits are.
+template <class Real> void normalise(Matrix<Real> const& h, LayerActivations<Real>& a) {
+  detail::rmsnorm(h, a.n, a.n_scale);
+}
+
+/// From a.routing (and a.dispatch made from it) through the experts: adds what they say to h.
+template <class Real>
+void mix(ModelShape const& s, Parameters<Real> const& p, Index layer, LayerActivations<Real>& a, Matrix<Real>& h) {
+  a.dispatch.gather(a.n, a.rows);
+  a.hidden.resize(a.rows.rows(), s.expert_width);
+  a.out.resize(a.rows.rows(), s.width);
+  run_experts(p, layer, a.dispatch.offsets(), a.rows, a.hidden, a.out);
   a.dispatch.combine(a.n, a.out, a.routing, a.y);
-  a.y += a.h;
-  detail::rmsnorm(a.y, a.m, a.m_scale);
+  h += a.y;
+}
+
+/// From h to the prediction. Returns the sum over tokens of -ln p(next byte).
+template <class Real> double predict(Parameters<Real> const& p, Activations<Real>& a) {
+  detail::rmsnorm(a.h, a.m, a.m_scale);
   a.p.noalias() = a.m * p.output;
 
   double loss = 0;
@@ -107,44 +124,40 @@ template <class Real> double predict(ModelShape const& s, Parameters<Real> const
   return loss;
 }
 
-/// Gradients of `scale` * predict(...): adds those of the weights to g, and leaves a.d_weights, a.d_n (what flows into
-/// n through the experts) and a.d_y (what flows into h past them). a.p is overwritten.
+/// Gradients of `scale` * predict(...): adds those of the weights to g and leaves a.d_h. a.p is overwritten.
 template <class Real>
-void predict_backward(ModelShape const& s, Parameters<Real> const& p, Real scale, Activations<Real>& a,
-                      Parameters<Real>& g) {
+void predict_backward(Parameters<Real> const& p, Real scale, Activations<Real>& a, Parameters<Real>& g) {
   Index const length = a.batch.window.length, context = a.batch.window.context;
   for (Index t = 0; t < a.p.rows(); ++t) a.p(t, a.batch.windows[std::size_t(t / length)][context + t % length]) -= 1;
   a.p *= scale;
   g.output.noalias() += a.m.transpose() * a.p;
-  a.d_n.noalias() = a.p * p.output.transpose(); // d loss / d m, for a moment
-  a.d_y.setZero(a.y.rows(), a.y.cols());
-  detail::rmsnorm_backward(a.m, a.m_scale, a.d_n, a.d_y);
-
-  a.dispatch.combine_backward(a.out, a.routing, a.d_y, a.d_slots, a.d_weights);
-  a.d_hidden.resize(a.slots.rows(), s.expert_width);
-  for (Index e = 0; e < s.experts; ++e) {
-    auto const [first, count] = a.dispatch.range(e);
-    if (count == 0) continue;
-    auto const hidden = a.hidden.middleRows(first, count);
-    auto d_hidden = a.d_hidden.middleRows(first, count);
-    auto d_out = a.d_slots.middleRows(first, count);
-    g.down.middleRows(e * s.expert_width, s.expert_width).noalias() += hidden.transpose() * d_out;
-    d_hidden.noalias() = d_out * p.down.middleRows(e * s.expert_width, s.expert_width).transpose();
-    d_hidden.array() *= (hidden.array() > Real(0)).template cast<Real>();
-    g.up.middleRows(e * s.width, s.width).noalias() += a.slots.middleRows(first, count).transpose() * d_hidden;
-    g.up_bias.row(e) += d_hidden.colwise().sum();
-    d_out.noalias() = d_hidden * p.up.middleRows(e * s.width, s.width).transpose();
-  }
-  a.dispatch.gather_backward(a.d_slots, a.d_n);
-  a.dispatch.zero_backward(a.n, a.routing, a.d_y, a.d_weights, a.d_n);
+  a.d_m.noalias() = a.p * p.output.transpose();
+  a.d_h.setZero(a.h.rows(), a.h.cols());
+  detail::rmsnorm_backward(a.m, a.m_scale, a.d_m, a.d_h);
 }
 
-/// The rest of the way, from a.d_n (through experts and router) and a.d_y to the embeddings. Adds to g.
+/// Gradients through the experts of a layer: adds those of the weights to g, and leaves a.d_weights and a.d_n (what
+/// flows into n through the experts). d_h flows past them as it is.
+template <class Real>
+void mix_backward(ModelShape const& s, Parameters<Real> const& p, Index layer, Matrix<Real> const& d_h,
+                  LayerActivations<Real>& a, Parameters<Real>& g) {
+  a.dispatch.combine_backward(a.out, a.routing, d_h, a.d_rows, a.d_weights);
+  a.d_hidden.resize(a.rows.rows(), s.expert_width);
+  run_experts_backward(p, layer, a.dispatch.offsets(), a.rows, a.hidden, a.d_hidden, a.d_rows, g);
+  a.dispatch.gather_backward(a.d_rows, a.d_n);
+  a.dispatch.zero_backward(a.n, a.routing, d_h, a.d_weights, a.d_n);
+}
+
+/// From a.d_n (through experts and router) to d_h, adding to what flows past them.
+template <class Real> void normalise_backward(LayerActivations<Real> const& a, Matrix<Real>& d_h) {
+  detail::rmsnorm_backward(a.n, a.n_scale, a.d_n, d_h);
+}
+
+/// From a.d_h to the embeddings. Adds to g.
 template <class Real>
 void embed_backward(ModelShape const& s, Parameters<Real> const& p, Activations<Real>& a, Parameters<Real>& g) {
-  detail::rmsnorm_backward(a.n, a.n_scale, a.d_n, a.d_y); // now d loss / d h
-  g.input.noalias() += a.x.transpose() * a.d_y;
-  a.d_x.noalias() = a.d_y * p.input.transpose();
+  g.input.noalias() += a.x.transpose() * a.d_h;
+  a.d_x.noalias() = a.d_h * p.input.transpose();
 
   Index const length = a.batch.window.length, context = a.batch.window.context;
   Matrix<Real> running(length + 1, s.bag_width); // sums of the bag's gradient over the first i tokens of a window

@@ -24,10 +24,10 @@ struct Observer {
   /// When a state is due (every so many steps, or 0: every few seconds; and when stopped), on rank 0.
   std::function<void(Midway)> save = [](Midway) {};
   Index save_every = 0;
-  /// On every rank, when a micro-batch was routed and (with a capacity: kept_ids) its pairs kept or dropped: step, what is
-  /// known of it, the weights of the logit map.
-  std::function<void(Index, Activations<float> const&, lab::Weights, lab::Method&)> routed{};
-  /// On every rank, after the last step.
+  /// On every rank, when a layer has routed a micro-batch and (with a capacity: kept_ids) its pairs were kept or dropped:
+  /// step, what is known of it, the weights of the logit map.
+  std::function<void(Index, LayerActivations<float> const&, lab::Weights, lab::Method&)> routed{};
+  /// On every rank and for every layer, after the last step.
   std::function<void(lab::Method const&)> ended{};
 };
 

@@ -5,6 +5,7 @@
 // where things go.
 
 #include "catalogue.hpp"
+#include "messages.hpp"
 #include "parameters.hpp"
 
 #include <CLI/CLI.hpp>
@@ -29,13 +30,16 @@ struct Settings {
   double alpha = 0.1;  // coefficient of the balancing loss
   double rate = 0;     // of the loss-free bias; 0: 0.01 (softmax), 0.03 (sigmoid)
   double capacity = 0; // factor; 0: no token is dropped
-  std::string text;    // folder; empty: what is installed
+  Index layers = 1;
+  BalancerMessages balancer_messages = BalancerMessages::Packed;
+  bool experts_parallel = false;
+  std::string text; // folder; empty: what is installed
 
-  ModelShape model() const { return {.experts = experts, .top_k = top_k}; }
+  ModelShape model() const { return {.experts = experts, .top_k = top_k, .layers = layers}; }
   friend bool operator==(Settings const&, Settings const&) = default;
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Settings, strategies, experts, top_k, steps, ranks, micro_batches, seeds, seed,
-                                   alpha, rate, capacity, text)
+                                   alpha, rate, capacity, layers, balancer_messages, experts_parallel, text)
 
 enum class Action { Train, Resume, List };
 enum class Transport { Found, Threads, Mpi }; // Found: MPI under a launcher of MPI, else threads
@@ -60,7 +64,8 @@ inline void describe(CLI::App& app, Options& o) {
       "seed, data order and initial weights, and compares them. The report is DIR/report.html.\n"
       "Ctrl-C stops after the current step; --resume continues to the same numbers.\n"
       "R ranks are threads, or processes: mpirun -n R train_moe_lm ...; the numbers are the same.\n"
-      "A stopped run may go on with other --ranks. Then R * --micro-batches is kept, unless you give both: the text of\n"
+      "A stopped run may go on with other --ranks. Then R * --micro-batches is kept, unless you give both: the text "
+      "of\n"
       "each step stays the same, sums over ranks round otherwise, so the numbers agree for some steps and drift apart\n"
       "as runs of other roundings do. loss-ranks, loss-running and --capacity pool what R ranks do at the same time:\n"
       "there R is part of the method.");
@@ -77,12 +82,25 @@ inline void describe(CLI::App& app, Options& o) {
   app.add_option("--seed", s.seed, "The first seed")->capture_default_str();
   app.add_option("--experts", s.experts, "E")->capture_default_str()->check(CLI::Range(1, 4096));
   app.add_option("--top-k", s.top_k, "K")->capture_default_str()->check(CLI::IsMember({1, 2, 4, 8}));
+  app.add_option("--layers", s.layers, "L, MoE layers, each with its own router, experts and balancer")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 64));
+  app.add_option("--balancer-messages", s.balancer_messages,
+                 "Statistics of the layers: 'packed' in one message, 'by-layer', or 'blocking' as well for comparison")
+      ->transform(
+          CLI::CheckedTransformer(std::map<std::string, BalancerMessages>{{"packed", BalancerMessages::Packed},
+                                                                          {"by-layer", BalancerMessages::ByLayer},
+                                                                          {"blocking", BalancerMessages::Blocking}}));
+  app.add_flag("--experts-parallel", s.experts_parallel,
+               "Each rank holds E / R experts of each layer and tokens travel to them, else each rank holds all.\n"
+               "Sums over tokens are then in another order: numbers agree but for roundings");
   app.add_option("--ranks", s.ranks, "R; under a launcher of MPI as many as it started")
       ->capture_default_str()
       ->check(CLI::Range(1, 256));
-  app.add_option("--transport", o.transport, "Ranks are 'threads' or processes of 'mpi'; by default what they run under")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, Transport>{{"threads", Transport::Threads},
-                                                                    {"mpi", Transport::Mpi}}));
+  app.add_option("--transport", o.transport,
+                 "Ranks are 'threads' or processes of 'mpi'; by default what they run under")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, Transport>{{"threads", Transport::Threads}, {"mpi", Transport::Mpi}}));
   app.add_option("--timeout", o.timeout, "Seconds that ranks wait for one another before they give up")
       ->capture_default_str()
       ->check(CLI::Range(0.1, 1e6));

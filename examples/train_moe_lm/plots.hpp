@@ -147,9 +147,10 @@ inline Plot max_vio_plot(std::vector<Record const*> const& runs) {
                                            "set logscale y\nset ytics (0.1,0.2,0.5,1,2,5,10,20,50,100)\n")};
 }
 
-/// Load of each expert over time: one column a group of steps; experts in the order of their load at the end.
+/// Load of each expert of all layers over time: one column a group of steps; experts in the order of their load at the
+/// end.
 inline Plot load_plot(Record const& r, std::string const& file) {
-  std::int64_t const steps = r.steps(), experts = r.experts, columns = std::min<std::int64_t>(steps, 100);
+  std::int64_t const steps = r.steps(), experts = r.layers * r.experts, columns = std::min<std::int64_t>(steps, 100);
   std::vector<std::vector<double>> load(std::size_t(experts), std::vector<double>(std::size_t(columns), 0));
   for (std::int64_t c = 0; c < columns; ++c) {
     double sum = 0;
@@ -186,7 +187,7 @@ inline Plot load_plot(Record const& r, std::string const& file) {
 /// Which domain goes to which expert: share of a domain's choices times E; experts in the order of their commonest
 /// domain.
 inline Plot domain_plot(Record const& r, std::string const& file) {
-  std::int64_t const experts = r.experts, domains = std::int64_t(r.domains.size());
+  std::int64_t const experts = r.layers * r.experts, domains = std::int64_t(r.domains.size());
   std::vector<double> share(r.domain_load.size());
   for (std::int64_t d = 0; d < domains; ++d) {
     auto const row = r.domain_load.begin() + d * experts;

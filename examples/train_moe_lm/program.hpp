@@ -99,14 +99,6 @@ inline void show(Options const& options, State const& state, bool finished) {
   }
 }
 
-/// What all processes of a run were told.
-inline std::vector<moebal::Fact> facts_of(Options const& options) {
-  std::vector<moebal::Fact> facts{{"--resume", options.action == Action::Resume ? "given" : "not given"}};
-  nlohmann::json const settings = options.settings;
-  for (auto const& [name, value] : settings.items()) facts.emplace_back(name, value.dump());
-  return facts;
-}
-
 /// The texts, the same for all processes.
 inline Corpus read_texts(Settings const& s, Processes& processes) {
   Corpus corpus(s.text.empty() ? installed_domains(processes.speaks() ? stderr : nullptr) : domains_of(s.text));
@@ -130,6 +122,9 @@ inline int train_and_report(Options& options, Processes& processes) {
   } else if (processes.ranks() > 0) {
     s.ranks = processes.ranks();
   }
+  std::string const settings = nlohmann::json(s).dump();
+  if (std::string const theirs = processes.from_process_0(settings); theirs != settings)
+    throw StateError("this process was given other settings than process 0: needed " + theirs + ", had " + settings);
   if (processes.speaks())
     std::filesystem::create_directories(options.state_folder); // better refused now than after the first strategy
   Corpus const corpus = read_texts(s, processes);
@@ -175,7 +170,6 @@ inline int program(int argc, char const* const* argv) {
   std::unique_ptr<Processes> processes;
   try {
     processes = processes_of(options);
-    processes->agree(facts_of(options));
     if (!ended) ended = refusal(options, processes->ranks());
     if (ended) return processes->speaks() ? app.exit(*ended) : ended->get_exit_code();
     if (options.action == Action::List) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// Random numbers that are a function of a few integers. Data order is drawn from (seed, step, micro-batch), so a resumed
-// run needs no generator state and every strategy sees the same text.
+// Random numbers that are a function of a few integers. Data order is drawn from (seed, step, micro-batch), so a
+// resumed run needs no generator state and every strategy sees the same text.
 
 #include <cmath>
 #include <cstdint>

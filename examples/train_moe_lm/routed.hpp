@@ -9,17 +9,21 @@
 namespace train {
 
 inline moebal::MatrixView<float> view(Matrix<float>& m) { return moebal::as_matrix(m); }
-inline lab::Weights router_of(Parameters<float> const& p) { return {p.router.data(), std::size_t(p.router.size())}; }
-inline lab::Slopes router_of(Parameters<float>& p) { return {p.router.data(), std::size_t(p.router.size())}; }
+inline lab::Weights router_of(Parameters<float> const& p, Index layer) {
+  auto const& router = p.routers[std::size_t(layer)];
+  return {router.data(), std::size_t(router.size())};
+}
+inline lab::Slopes router_of(Parameters<float>& p, Index layer) {
+  auto& router = p.routers[std::size_t(layer)];
+  return {router.data(), std::size_t(router.size())};
+}
 
-/// Room for routing, and the tags of the tokens: the byte or the two bytes that each has read last, or its domain.
-inline void prepare(lab::Method const& method, Index experts, Activations<float>& a) {
-  a.logits.resize(a.n.rows(), experts);
-  if (a.routing.tokens() != a.n.rows()) a.routing = moebal::Routing<float>(a.n.rows(), method.top_k());
-  a.tags.assign(std::size_t(a.n.rows()), a.batch.domain % lab::domains);
+/// The tags of the tokens: the byte or the two bytes that each has read last, or its domain.
+inline void tag(lab::Method const& method, Activations<float>& a) {
+  a.tags.assign(std::size_t(a.x.rows()), a.batch.domain % lab::domains);
   if (method.tags() != lab::Tags::TokenId && method.tags() != lab::Tags::TokenPair) return;
   Window const& w = a.batch.window;
-  for (Index t = 0; t < a.n.rows(); ++t) {
+  for (Index t = 0; t < a.x.rows(); ++t) {
     std::uint8_t const* const next = a.batch.windows[std::size_t(t / w.length)] + w.context + t % w.length;
     a.tags[std::size_t(t)] = method.tags() == lab::Tags::TokenId ? next[-1] : 256 * next[-2] + next[-1];
   }
@@ -27,7 +31,7 @@ inline void prepare(lab::Method const& method, Index experts, Activations<float>
 
 /// Groups the choices by expert; those beyond the capacity, if there is one (0: none), get no slot. Returns how many.
 /// Collective.
-inline Index dispatch(lab::Method& method, double capacity, Activations<float>& a) {
+inline Index dispatch(lab::Method& method, double capacity, LayerActivations<float>& a) {
   auto const ids = std::as_const(a.routing).expert_ids();
   if (capacity == 0) {
     a.dispatch.group(ids, method.zeros());

@@ -2,8 +2,8 @@
 #pragma once
 
 // The weights of one rank and how they learn: each rank adds the gradients of all for its slice of the weights, steps
-// that slice, and hands it to the others (ZeRO stage 1, Rajbhandari et al. 2020). Sums are in rank order, so the numbers
-// do not depend on timing; slices are whole registers, since a processor may round single elements otherwise.
+// that slice, and hands it to the others (ZeRO stage 1, Rajbhandari et al. 2020). Sums are in rank order, so the
+// numbers do not depend on timing; slices are whole registers, since a processor may round single elements otherwise.
 
 #include "collect.hpp"
 #include "optimizer.hpp"
@@ -13,8 +13,8 @@ namespace train {
 class Sharded {
 public:
   Sharded(Comm comm, Index n)
-      : comm_(std::move(comm)), n_(n), slice_(slice_of(n, comm_.size())), weights_(padded()),
-        gradients_(padded()), received_(padded()) {
+      : comm_(std::move(comm)), n_(n), slice_(slice_of(n, comm_.size())), weights_(padded()), gradients_(padded()),
+        received_(padded()) {
     weights_.setZero();
     moments_.reset(slice_);
   }
@@ -70,7 +70,7 @@ private:
   }
 
   Comm comm_;
-  Index n_, slice_; // the last slices are padded with weights that nobody reads
+  Index n_, slice_;                              // the last slices are padded with weights that nobody reads
   Vector<float> weights_, gradients_, received_; // [R, slice]
   Vector<float> own_;                            // [slice]
   Moments<float> moments_;                       // [slice]

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// A stopped comparison: the settings, what finished, and the run in the middle, of all ranks together, so that any number
-// of ranks can go on. As bytes: mark, version, size and hash of the rest, then CBOR.
+// A stopped comparison: the settings, what finished, and the run in the middle, of all ranks together, so that any
+// number of ranks can go on. As bytes: mark, version, size and hash of the rest, then CBOR.
 
+#include "learner.hpp"
 #include "options.hpp"
 #include "record.hpp"
 
 #include <cstring>
 #include <optional>
 #include <span>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 
@@ -19,8 +19,8 @@ namespace train {
 /// A run between two steps. Data order needs no state: it is a function of seed and step.
 struct Midway {
   Record record;
-  std::vector<float> weights, first_moments, second_moments;
-  std::string balancer; // as Balancer::save wrote it; empty without a balancer
+  Whole learned;
+  std::string balancers; // of the layers one after another, as Balancer::save wrote them
 };
 
 struct State {
@@ -30,14 +30,10 @@ struct State {
   std::optional<Midway> midway;
 };
 
-struct StateError : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
 namespace detail {
 
 inline constexpr char state_mark[8] = {'t', 'r', 'a', 'i', 'n', 'm', 'o', 'e'};
-inline constexpr std::uint32_t state_version = 2;
+inline constexpr std::uint32_t state_version = 3;
 
 struct StateHeader {
   char mark[8];
@@ -71,10 +67,10 @@ inline std::string to_bytes(State const& state) {
   if (state.midway) {
     Midway const& m = *state.midway;
     json["midway"] = {{"record", m.record},
-                      {"weights", detail::binary(m.weights)},
-                      {"first_moments", detail::binary(m.first_moments)},
-                      {"second_moments", detail::binary(m.second_moments)},
-                      {"balancer", detail::binary(std::vector<char>(m.balancer.begin(), m.balancer.end()))}};
+                      {"weights", detail::binary(m.learned.weights)},
+                      {"first_moments", detail::binary(m.learned.first_moments)},
+                      {"second_moments", detail::binary(m.learned.second_moments)},
+                      {"balancers", detail::binary(std::vector<char>(m.balancers.begin(), m.balancers.end()))}};
   }
   std::vector<std::uint8_t> const data = nlohmann::json::to_cbor(json);
   detail::StateHeader header{
@@ -109,12 +105,12 @@ inline State state_of(std::string_view packed, std::string const& name) {
         .settings = json.at("settings"), .corpus = json.at("corpus"), .records = json.at("records"), .midway = {}};
     if (json.contains("midway")) {
       nlohmann::json const& m = json.at("midway");
-      std::vector<char> const balancer = detail::from_binary<char>(m.at("balancer"));
+      std::vector<char> const balancers = detail::from_binary<char>(m.at("balancers"));
       state.midway = Midway{.record = m.at("record"),
-                            .weights = detail::from_binary<float>(m.at("weights")),
-                            .first_moments = detail::from_binary<float>(m.at("first_moments")),
-                            .second_moments = detail::from_binary<float>(m.at("second_moments")),
-                            .balancer = {balancer.begin(), balancer.end()}};
+                            .learned = {.weights = detail::from_binary<float>(m.at("weights")),
+                                        .first_moments = detail::from_binary<float>(m.at("first_moments")),
+                                        .second_moments = detail::from_binary<float>(m.at("second_moments"))},
+                            .balancers = {balancers.begin(), balancers.end()}};
     }
     return state;
   } catch (std::exception const& error) {

@@ -58,8 +58,7 @@ template <int K> std::unique_ptr<lab::Method> make_method(StrategyInfo const& in
 }
 
 /// The same for a K known at run time: 1, 2, 4 or 8.
-std::unique_ptr<lab::Method> make_method(StrategyInfo const& info, Index top_k, lab::Make const& make,
-                                                lab::Comm comm) {
+std::unique_ptr<lab::Method> make_method(StrategyInfo const& info, Index top_k, lab::Make const& make, lab::Comm comm) {
   switch (top_k) {
   case 1:
     return make_method<1>(info, make, comm);

@@ -5,8 +5,7 @@
 
 #include "collect.hpp"
 #include "record.hpp"
-
-#include <moebal/stats/metrics.hpp>
+#include "validation.hpp"
 
 #include <bit>
 #include <numeric>
@@ -16,13 +15,13 @@ namespace train {
 /// What a rank counted in one step.
 struct Tally {
   double loss = 0;                // sum over its tokens, in nats
-  std::vector<std::int64_t> load; // [E] before any drop
+  std::vector<std::int64_t> load; // [L, E] before any drop
   Index dropped = 0;
   double cpu_seconds = 0, balancer_seconds = 0, routing_seconds = 0;
 
-  void reset(Index experts) {
+  void reset(Index layers, Index experts) {
     *this = {.load = std::move(load)};
-    load.assign(std::size_t(experts), 0);
+    load.assign(std::size_t(layers * experts), 0);
   }
   std::vector<std::int64_t> words() const {
     std::vector<std::int64_t> words{dropped};
@@ -53,8 +52,7 @@ inline void note_step(Comm const& comm, Tally const& mine, Index tokens, Record&
   record.routed_pairs += std::accumulate(load.begin(), load.end(), std::int64_t(0));
   record.train_loss.push_back(loss / double(tokens));
   record.load.insert(record.load.end(), load.begin(), load.end());
-  load.resize(std::size_t(record.computing));
-  record.max_vio.push_back(moebal::stats::max_vio(load));
+  record.max_vio.push_back(mean_max_vio(load, record.experts, record.computing));
 }
 
 } // namespace train

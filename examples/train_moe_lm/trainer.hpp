@@ -6,9 +6,8 @@
 // same.
 
 #include "launch.hpp"
-#include "observer.hpp"
-#include "sharded.hpp"
-#include "tally.hpp"
+#include "learner.hpp"
+#include "passes.hpp"
 #include "validate.hpp"
 
 #include <sstream>
@@ -33,13 +32,14 @@ public:
       record_.experts = s_.experts;
       for (Domain const& domain : corpus_.domains()) record_.domains.push_back(domain.name);
     }
+    record_.layers = s_.layers;
     stop_ = false;
     saved_at_ = wall_seconds();
     lab::Make make = lab::make_for(s_.experts, comm.size(), corpus_.frequencies());
     make.coefficient = s_.alpha, make.rate = s_.rate, make.seed = seed;
     if (s_.capacity > 0) make.capacity = s_.capacity;
-    auto const method = contestant.make(lab::on_rank(make, comm.rank()), lab::recorded(comm));
-    work(comm, *method, midway);
+    Layers const layers(contestant, make, comm, s_.balancer_messages, s_.layers);
+    work(comm, layers, midway);
     return std::move(record_);
   }
 
@@ -47,46 +47,38 @@ public:
   bool stopped() const { return stop_; }
 
 private:
-  using Method = lab::Method;
   using Batches = std::vector<Activations<float>>;
 
-  Sharded start(Comm const& comm, Method& method, std::optional<Midway> const& midway) {
-    shape_.top_k = method.top_k();
-    shape_.router = method.parameters(shape_.width);
-    record_.computing = method.zeros().ffn;
-    Index const n = parameter_count(shape_);
-    Sharded learned(comm, n);
+  Learner start(Comm const& comm, Layers const& layers, std::optional<Midway> const& midway) {
+    shape_.top_k = layers.first().top_k();
+    shape_.router = layers.first().parameters(shape_.width);
+    record_.computing = layers.first().zeros().ffn;
+    Learner learner(comm, shape_, s_.experts_parallel ? Experts::Spread : Experts::OnEachRank);
     if (midway) {
-      for (auto const* v : {&midway->weights, &midway->first_moments, &midway->second_moments})
-        if (Index(v->size()) != n)
-          throw StateError("the saved weights do not fit the model: needed " + std::to_string(n) + ", had " +
-                           std::to_string(v->size()));
-      std::copy(midway->weights.begin(), midway->weights.end(), learned.weights());
-      learned.restore(midway->first_moments, midway->second_moments);
-      if (!midway->balancer.empty()) {
-        std::istringstream in(midway->balancer);
-        method.restore(in);
-      }
+      learner.restore(midway->learned);
+      std::istringstream in(midway->balancers);
+      layers.restore(in);
     } else {
-      initialise(shape_, seed_, learned.weights());
-      Parameters<float> p(shape_, learned.weights());
-      if (p.router.rows() == 1) method.start(seed_, shape_.width, router_of(p));
+      Parameters<float> p = learner.weights();
+      initialise(shape_, seed_, p);
+      for (Index l = 0; l < shape_.layers; ++l)
+        if (p.routers.front().rows() == 1) layers[l].start(Layers::of_layer(seed_, l), shape_.width, router_of(p, l));
     }
-    learned.agree();
-    return learned;
+    learner.agree();
+    return learner;
   }
 
-  void work(Comm const& comm, Method& method, std::optional<Midway> const& midway) {
-    Sharded learned = start(comm, method, midway);
-    Parameters<float> const p(shape_, learned.weights());
+  void work(Comm const& comm, Layers const& layers, std::optional<Midway> const& midway) {
+    Learner learner = start(comm, layers, midway);
+    Parameters<float> const p = learner.weights();
     Batches batches(static_cast<std::size_t>(s_.micro_batches));
     auto const validated = [&](lab::Evaluation how, Index per_domain) {
-      return validate(comm, corpus_, shape_, p, method, how, s_.capacity, per_domain, batches.front());
+      return validate(comm, corpus_, {comm, shape_, layers, s_, observer_}, p, how, per_domain, batches.front());
     };
     Index step = record_.steps();
     while (step < s_.steps && !stop_) {
       double const wall = wall_seconds();
-      one_step(comm, method, step, batches, learned);
+      one_step(comm, layers, step, batches, learner);
       note_step(comm, tally_, corpus_.tokens() * comm.size() * s_.micro_batches, record_);
       record_.step_seconds += wall_seconds() - wall;
       ++step;
@@ -96,68 +88,50 @@ private:
         auto const results = validated(lab::Evaluation::AsTrained, validation_.midway);
         if (comm.rank() == 0) note_checkpoint(results, step, corpus_.tokens(), record_);
       }
-      if (save) keep_state(comm, method, learned);
+      if (save) keep_state(comm, layers, learner);
     }
     if (step < s_.steps) return;
-    if (observer_.ended) observer_.ended(method);
+    for (Index l = 0; observer_.ended && l < layers.count(); ++l) observer_.ended(layers[l]);
     record_.finished = Finished::Yes;
     auto results = validated(lab::Evaluation::AsTrained, validation_.at_end);
     if (comm.rank() == 0) finish(results, corpus_.domain_count(), corpus_.tokens(), record_);
-    if (method.causal()) return;
+    if (layers.first().causal()) return;
     results = validated(lab::Evaluation::Causal, validation_.at_end);
     if (comm.rank() == 0) record_.row.perplexity_causal = perplexity_of(results, corpus_.tokens());
   }
 
-  void one_step(Comm const& comm, Method& method, Index step, Batches& batches, Sharded& learned) {
-    tally_.reset(s_.experts);
-    Parameters<float> const p(shape_, learned.weights());
-    Parameters<float> g(shape_, learned.gradients());
+  void one_step(Comm const& comm, Layers const& layers, Index step, Batches& batches, Learner& learner) {
+    tally_.reset(s_.layers, s_.experts);
+    Parameters<float> const p = learner.weights();
+    Parameters<float> g = learner.gradients();
+    Pass const pass{comm, shape_, layers, s_, observer_, step};
     double const cpu = thread_seconds();
-    double const routing = method.routing_seconds(), balancing = method.balancer_seconds();
+    Layers::Seconds const before = layers.seconds();
+    // Micro-batches are numbered through all ranks; the number also seeds the noise, if the logit map draws any.
+    auto const number = [&](Index i) { return comm.rank() * s_.micro_batches + i; };
+    auto const noise = [&](Index i) {
+      return moebal::random::bits(seed_, std::uint64_t(step * comm.size() * s_.micro_batches + number(i)));
+    };
 
-    learned.begin_step();
-    method.begin_step(step, s_.micro_batches);
+    learner.begin_step();
+    layers.begin_step(step, s_.micro_batches);
+    bool const two_passes = layers.first().two_passes();
     for (Index i = 0; i < s_.micro_batches; ++i) {
       Activations<float>& a = batches[std::size_t(i)];
-      embed(shape_, p, corpus_.training(seed_, step, comm.rank() * s_.micro_batches + i), a);
-      prepare(method, s_.experts, a);
-      method.forward(view(a.n), draw(comm, step, i), router_of(p), view(a.logits));
-      if (step == 0 && i == 0) method.measure_statistics(view(a.logits), a.tags, a.routing.view());
-      method.route(i, view(a.logits), a.tags, a.routing.view());
-      auto const counts = method.counts();
-      for (Index e = 0; e < counts.size(); ++e) tally_.load[std::size_t(e)] += counts[e];
-      tally_.dropped += dispatch(method, s_.capacity, a);
-      if (observer_.routed) observer_.routed(step, a, router_of(p), method);
-      tally_.loss += predict(shape_, p, a);
-      if (!method.two_passes()) backward(comm, method, step, i, p, a, g);
+      tally_.loss += forward(pass, i, corpus_.training(seed_, step, number(i)), noise(i), p, a, tally_);
+      if (!two_passes) backward(pass, i, noise(i), p, a, g);
     }
-    method.all_routed();
-    if (method.two_passes())
-      for (Index i = 0; i < s_.micro_batches; ++i) backward(comm, method, step, i, p, batches[std::size_t(i)], g);
-    method.end_step(float(s_.steps - step) / float(s_.steps)); // rates fall linearly to zero over the run
-    learned.end_step(adam_, learning_rate(adam_.rate, step, s_.steps), step);
+    layers.all_routed();
+    for (Index i = 0; two_passes && i < s_.micro_batches; ++i)
+      backward(pass, i, noise(i), p, batches[std::size_t(i)], g);
+    layers.end_step(float(s_.steps - step) / float(s_.steps)); // rates fall linearly to zero over the run
+    learner.end_step(adam_, learning_rate(adam_.rate, step, s_.steps), step);
 
+    Layers::Seconds const after = layers.seconds();
     tally_.cpu_seconds = thread_seconds() - cpu;
-    tally_.routing_seconds = method.routing_seconds() - routing;
-    tally_.balancer_seconds = method.balancer_seconds() - balancing;
-  }
-
-  void backward(Comm const& comm, Method& method, Index step, Index i, Parameters<float> const& p,
-                Activations<float>& a, Parameters<float>& g) {
-    float const scale = 1 / float(a.batch.tokens() * s_.micro_batches); // a mean over the tokens of the rank
-    predict_backward(shape_, p, scale, a, g);
-    a.d_logits.resize(a.logits.rows(), a.logits.cols());
-    method.backward(i, view(a.logits), a.tags, std::as_const(a.routing).expert_ids(),
-                    moebal::as_matrix(std::as_const(a.d_weights)), view(a.d_logits));
-    method.backward_map(view(a.n), draw(comm, step, i), router_of(p), view(a.logits), view(a.d_logits), router_of(g),
-                        view(a.d_n));
-    embed_backward(shape_, p, a, g);
-  }
-
-  /// For the noise of a micro-batch, if the logit map draws any.
-  std::uint64_t draw(Comm const& comm, Index step, Index i) const {
-    return moebal::random::bits(seed_,
-                                std::uint64_t((step * comm.size() + comm.rank()) * s_.micro_batches + i));
+    tally_.routing_seconds = after.routing - before.routing;
+    tally_.balancer_seconds = after.balancer - before.balancer;
+    record_.balancer_wall_seconds += after.balancer_wall - before.balancer_wall;
   }
 
   /// After `done` steps: rank 0 decides whether to stop and whether to save, and tells the others.
@@ -174,17 +148,12 @@ private:
     return decision[1] != 0;
   }
 
-  void keep_state(Comm const& comm, Method const& method, Sharded const& learned) {
-    Moments<float> const moments = learned.all_moments();
+  void keep_state(Comm const& comm, Layers const& layers, Learner const& learner) {
+    Whole learned = learner.whole();
     if (comm.rank() != 0) return;
-    std::ostringstream balancer;
-    method.save(balancer); // what balances has the same state on all ranks
-    auto const copy = [](Vector<float> const& v) { return std::vector<float>(v.data(), v.data() + v.size()); };
-    observer_.save({.record = record_,
-                    .weights = {learned.weights(), learned.weights() + learned.size()},
-                    .first_moments = copy(moments.first),
-                    .second_moments = copy(moments.second),
-                    .balancer = balancer.str()});
+    std::ostringstream balancers;
+    layers.save(balancers); // what balances has the same state on all ranks
+    observer_.save({.record = record_, .learned = std::move(learned), .balancers = balancers.str()});
     saved_at_ = wall_seconds();
   }
 

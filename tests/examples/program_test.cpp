@@ -53,7 +53,8 @@ Answer call(std::vector<std::string> arguments) {
 /// A row or record without what a clock measured.
 nlohmann::json timeless(Record record) {
   record.step_seconds = record.cpu_seconds = record.balancer_seconds = record.routing_seconds = 0;
-  record.row.seconds_per_step = record.row.balancer_share = 0;
+  record.balancer_wall_seconds = 0;
+  record.row.seconds_per_step = record.row.balancer_share = record.row.balancer_wall_share = 0;
   return record;
 }
 
@@ -128,6 +129,7 @@ BOOST_AUTO_TEST_CASE(a_stopped_run_goes_on_to_the_same_numbers) {
     Settings s = tiny(texts);
     s.capacity = capacity;
     Corpus const corpus(domains_of(s.text));
+    s.layers = capacity > 0 ? 2 : 1;
     for (StrategyInfo const& info : catalogue) {
       if (capacity > 0 && info.name != "bias-global-softmax") continue;
       BOOST_TEST_CONTEXT(info.name) {
@@ -143,7 +145,8 @@ BOOST_AUTO_TEST_CASE(a_stopped_run_goes_on_to_the_same_numbers) {
         BOOST_TEST((part.finished == Finished::No));
         BOOST_TEST(part.steps() == 5);
         save(state, texts.folder);
-        Record const rest = train_on_threads(corpus, s, {}, little, contestant(info, s.top_k), 4, load(texts.folder).midway);
+        Record const rest =
+            train_on_threads(corpus, s, {}, little, contestant(info, s.top_k), 4, load(texts.folder).midway);
         BOOST_TEST((timeless(rest) == timeless(whole)));
         if (capacity > 0) BOOST_TEST(whole.row.dropped_train > 0);
       }
@@ -153,8 +156,8 @@ BOOST_AUTO_TEST_CASE(a_stopped_run_goes_on_to_the_same_numbers) {
 
 BOOST_AUTO_TEST_CASE(a_run_goes_on_with_other_ranks) {
   Texts texts;
-  std::vector<std::string> const run{"--text",     texts.path("texts"), "--experts", "8",      "--steps",
-                                     "12",         "--strategies",      "loss-global", "--seed", "4"};
+  std::vector<std::string> const run{"--text", texts.path("texts"), "--experts",   "8",      "--steps",
+                                     "12",     "--strategies",      "loss-global", "--seed", "4"};
   auto const with = [&](std::vector<std::string> more) {
     more.insert(more.begin(), run.begin(), run.end());
     for (char const* name : {"state", "report"}) more.insert(more.end(), {std::string("--") + name, texts.path(name)});
@@ -215,12 +218,109 @@ BOOST_AUTO_TEST_CASE(one_rank_with_one_micro_batch_is_every_scope_at_once) {
   BOOST_TEST((run("none-softmax") != micro));
 }
 
+BOOST_AUTO_TEST_CASE(messages_of_the_layers_change_no_number) {
+  Texts texts;
+  Settings s = tiny(texts);
+  s.layers = 3;
+  Corpus const corpus(domains_of(s.text));
+  Validation const little{.at_end = 2, .midway = 1, .checkpoints = 4};
+  for (char const* name : {"loss-global", "loss-running", "bias-global-sigmoid", "bias-micro-softmax"}) {
+    BOOST_TEST_CONTEXT(name) {
+      auto const run = [&](BalancerMessages messages) {
+        s.balancer_messages = messages;
+        return timeless(train_on_threads(corpus, s, {}, little, contestant(*find_strategy(name), s.top_k), 4));
+      };
+      nlohmann::json const packed = run(BalancerMessages::Packed);
+      BOOST_TEST(packed.at("load").size() == std::size_t(s.steps * s.layers * s.experts));
+      BOOST_TEST((run(BalancerMessages::ByLayer) == packed));
+      BOOST_TEST((run(BalancerMessages::Blocking) == packed));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(statistics_of_all_layers_are_one_message_a_step) {
+  Texts texts;
+  Settings s = tiny(texts);
+  s.layers = 3;
+  Corpus const corpus(domains_of(s.text));
+  auto const calls = [&](BalancerMessages messages) {
+    s.balancer_messages = messages;
+    std::int64_t of_rank_0 = 0;
+    on_threads(s.ranks, default_timeout, [&](Comm const& comm) {
+      moebal::Recording const recorded(comm.backend());
+      Trainer trainer(corpus, s, {}, {.at_end = 1, .midway = 1, .checkpoints = 1});
+      trainer.run(Comm(moebal::AnyBackend(recorded)), contestant(*find_strategy("bias-global-sigmoid"), s.top_k), 4);
+      if (comm.rank() == 0) of_rank_0 = recorded.record().calls(moebal::CommVerb::all_reduce_sum);
+    });
+    return of_rank_0;
+  };
+  BOOST_TEST(calls(BalancerMessages::Packed) == s.steps);
+  BOOST_TEST(calls(BalancerMessages::ByLayer) == s.steps * s.layers);
+}
+
+BOOST_AUTO_TEST_CASE(experts_spread_over_the_ranks_learn_the_same) {
+  Texts texts;
+  Settings s = tiny(texts);
+  s.layers = 2;
+  Corpus const corpus(domains_of(s.text));
+  Validation const little{.at_end = 2, .midway = 1, .checkpoints = 4};
+  for (double const capacity : {0.0, 1.25})
+    for (int const ranks : {1, 2, 4}) {
+      BOOST_TEST_CONTEXT(ranks << " ranks, capacity " << capacity) {
+        s.ranks = ranks, s.capacity = capacity;
+        auto const run = [&](bool spread) {
+          s.experts_parallel = spread;
+          return train_on_threads(corpus, s, {}, little, contestant(*find_strategy("loss-global"), s.top_k), 4);
+        };
+        Record const all = run(false), spread = run(true);
+        std::size_t const first_steps = std::size_t(3 * s.layers * s.experts);
+        BOOST_TEST(std::equal(all.load.begin(), all.load.begin() + std::ptrdiff_t(first_steps), spread.load.begin()));
+        // Experts add up gradients of several ranks' tokens in another order, and a rounding may move a token.
+        for (std::size_t i = 0; i < all.train_loss.size(); ++i)
+          BOOST_TEST(std::abs(all.train_loss[i] - spread.train_loss[i]) < 1e-3 * all.train_loss[i]);
+        BOOST_TEST(std::abs(all.row.perplexity - spread.row.perplexity) < 1e-3 * all.row.perplexity);
+        if (ranks == 1) BOOST_TEST((timeless(all) == timeless(spread))); // here the order is the same
+      }
+    }
+  s.ranks = 3;
+  BOOST_CHECK_THROW(train_on_threads(corpus, s, {}, little, contestant(*find_strategy("loss-global"), s.top_k), 4),
+                    std::invalid_argument); // 8 experts
+}
+
+BOOST_AUTO_TEST_CASE(a_run_goes_on_in_either_form) {
+  Texts texts;
+  Settings s = tiny(texts);
+  s.ranks = 2;
+  s.layers = 2;
+  Corpus const corpus(domains_of(s.text));
+  Validation const little{.at_end = 2, .midway = 1, .checkpoints = 4};
+  auto const contest = contestant(*find_strategy("bias-global-sigmoid"), s.top_k);
+  Record const whole = train_on_threads(corpus, s, {}, little, contest, 4);
+  for (bool const first_spread : {false, true}) {
+    std::optional<Midway> half;
+    Observer stop;
+    stop.stepped = [](Record const& r) { return r.steps() == 5; };
+    stop.save = [&](Midway midway) { half = std::move(midway); };
+    s.experts_parallel = first_spread;
+    train_on_threads(corpus, s, stop, little, contest, 4);
+    BOOST_TEST(Index(half->learned.weights.size()) == parameter_count(s.model()));
+    for (int const ranks : {2, 4}) {
+      Settings after = s;
+      after.experts_parallel = !first_spread;
+      after.ranks = ranks, after.micro_batches = 4 / ranks;
+      Record const rest = train_on_threads(corpus, after, {}, little, contest, 4, half);
+      for (std::size_t i = 0; i < whole.train_loss.size(); ++i)
+        BOOST_TEST(std::abs(rest.train_loss[i] - whole.train_loss[i]) < 1e-3 * whole.train_loss[i]);
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_state_of_another_model_is_refused) {
   Texts texts;
   Settings s = tiny(texts);
   Corpus const corpus(domains_of(s.text));
   Midway midway;
-  midway.weights = {1, 2, 3};
+  midway.learned.weights = {1, 2, 3};
   BOOST_CHECK_THROW(train_on_threads(corpus, s, {}, {}, contestant(*find_strategy("loss-global"), s.top_k), 4, midway),
                     train::StateError);
 }

@@ -31,10 +31,8 @@ State some_state() {
   state.records = {record, record};
   record.finished = Finished::No;
   state.midway = Midway{.record = record,
-                        .weights = {0.1f, -0.0f, 1e-42f},
-                        .first_moments = {1, 2, 3},
-                        .second_moments = {},
-                        .balancer = std::string("a\0b", 3)};
+                        .learned = {.weights = {0.1f, -0.0f, 1e-42f}, .first_moments = {1, 2, 3}, .second_moments = {}},
+                        .balancers = std::string("a\0b", 3)};
   return state;
 }
 std::string bytes_of(std::filesystem::path const& file) {
@@ -55,11 +53,11 @@ BOOST_AUTO_TEST_CASE(round_trip_keeps_every_bit) {
   BOOST_TEST(read.corpus == state.corpus);
   BOOST_TEST((nlohmann::json(read.records) == nlohmann::json(state.records)));
   BOOST_TEST((nlohmann::json(read.midway->record) == nlohmann::json(state.midway->record)));
-  BOOST_TEST(std::signbit(read.midway->weights[1]));
-  BOOST_TEST((read.midway->weights == state.midway->weights));
-  BOOST_TEST((read.midway->first_moments == state.midway->first_moments));
-  BOOST_TEST(read.midway->second_moments.empty());
-  BOOST_TEST(read.midway->balancer == state.midway->balancer);
+  BOOST_TEST(std::signbit(read.midway->learned.weights[1]));
+  BOOST_TEST((read.midway->learned.weights == state.midway->learned.weights));
+  BOOST_TEST((read.midway->learned.first_moments == state.midway->learned.first_moments));
+  BOOST_TEST(read.midway->learned.second_moments.empty());
+  BOOST_TEST(read.midway->balancers == state.midway->balancers);
   State without = state;
   without.midway.reset();
   save(without, folder.path); // replaces
