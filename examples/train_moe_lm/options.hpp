@@ -41,7 +41,7 @@ struct Settings {
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Settings, strategies, experts, top_k, steps, ranks, micro_batches, seeds, seed,
                                    alpha, rate, capacity, layers, balancer_messages, experts_parallel, text)
 
-enum class Action { Train, Resume, List };
+enum class Action { Train, Resume, List, Overlap };
 enum class Transport { Found, Threads, Mpi }; // Found: MPI under a launcher of MPI, else threads
 
 struct Options {
@@ -52,8 +52,9 @@ struct Options {
   std::string state_folder = "train_moe_lm_out";
   Index save_every = 0; // steps; 0: every few seconds
   Transport transport = Transport::Found;
-  double timeout = 300;           // seconds that ranks wait for each other
-  std::vector<std::string> given; // names of the settings that stood on the command line
+  double timeout = 300;               // seconds that ranks wait for each other
+  std::vector<double> network_delays; // ms, of Action::Overlap
+  std::vector<std::string> given;     // names of the settings that stood on the command line
 };
 
 /// Describes the options to CLI11. Parse with app.parse, then call read_given.
@@ -117,6 +118,12 @@ inline void describe(CLI::App& app, Options& o) {
   app.add_option("--capacity", s.capacity, "Capacity factor, tokens above it are dropped; 0: none is")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
+  app.add_option("--network-delays", o.network_delays,
+                 "Measure how much of a slow network a step sees, and stop: the balancers' messages take these times\n"
+                 "longer (ms, by commas), blocking, by layer and packed, in turns of --steps [8] steps")
+      ->delimiter(',')
+      ->check(CLI::Range(1e-3, 1e5))
+      ->each([&o](std::string const&) { o.action = Action::Overlap; });
   app.add_option("--text", s.text, "Your texts: each file or subfolder of this folder is a domain")
       ->check(CLI::ExistingDirectory);
   app.add_option("--json", o.json_file, "Write the table there, as a list of objects");
@@ -133,6 +140,11 @@ inline void describe(CLI::App& app, Options& o) {
 inline void check(CLI::App const& app, Options& o) {
   for (CLI::Option const* option : app.get_options())
     if (option->count() > 0) o.given.push_back(option->get_name(false, false));
+  if (o.action == Action::Overlap) {
+    auto const is_given = [&](char const* name) { return std::ranges::count(o.given, name) > 0; };
+    if (!is_given("--steps")) o.settings.steps = 8;
+    if (!is_given("--strategies")) o.settings.strategies = {"bias-global-sigmoid", "loss-ranks"};
+  }
   if (o.settings.top_k > o.settings.experts)
     throw CLI::ValidationError("--top-k", "needed at most --experts, had " + std::to_string(o.settings.top_k));
 }

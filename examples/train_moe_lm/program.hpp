@@ -4,6 +4,7 @@
 // The whole program behind main, so that tests can call it.
 
 #include "launch_mpi.hpp"
+#include "overlap.hpp"
 #include "progress.hpp"
 #include "report.hpp"
 #include "resume.hpp"
@@ -112,6 +113,19 @@ inline Corpus read_texts(Settings const& s, Processes& processes) {
   return corpus;
 }
 
+inline int measure_and_report(Options& options, Processes& processes) {
+  Settings& s = options.settings;
+  if (processes.ranks() > 0) s.ranks = processes.ranks();
+  Corpus const corpus = read_texts(s, processes);
+  std::vector<OverlapCell> cells;
+  processes.each_rank(s.ranks, [&](Comm const& comm) {
+    std::vector<OverlapCell> mine = measure_overlap(corpus, s, options.network_delays, comm);
+    if (comm.rank() == 0) cells = std::move(mine);
+  });
+  if (processes.speaks()) std::cout << overlap_text(cells, options.network_delays, s);
+  return 0;
+}
+
 inline int train_and_report(Options& options, Processes& processes) {
   State state;
   Settings& s = options.settings;
@@ -176,6 +190,7 @@ inline int program(int argc, char const* const* argv) {
       if (processes->speaks()) print_list();
       return 0;
     }
+    if (options.action == Action::Overlap) return measure_and_report(options, *processes);
     return train_and_report(options, *processes);
   } catch (std::exception const& error) {
     std::cerr << "train_moe_lm: ";

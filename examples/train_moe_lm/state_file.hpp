@@ -21,7 +21,7 @@ namespace detail {
 }
 /// To the disk, not only to the system's memory.
 inline void write_through(std::filesystem::path const& file, std::string_view packed) {
-  int const fd = open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  int const fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (fd < 0) refuse_write(file);
   while (!packed.empty()) {
     ssize_t const n = write(fd, packed.data(), packed.size());
@@ -38,7 +38,7 @@ inline void write_through(std::filesystem::path const& file, std::string_view pa
 }
 /// The names in a folder.
 inline void sync_folder(std::filesystem::path const& folder) {
-  int const fd = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int const fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return; // not every file system lets a folder be opened
   fsync(fd);
   close(fd);

@@ -124,8 +124,9 @@ private:
     layers.all_routed();
     for (Index i = 0; two_passes && i < s_.micro_batches; ++i)
       backward(pass, i, noise(i), p, batches[std::size_t(i)], g);
-    layers.end_step(float(s_.steps - step) / float(s_.steps)); // rates fall linearly to zero over the run
     learner.end_step(adam_, learning_rate(adam_.rate, step, s_.steps), step);
+    // After the gradients' way: what a bias waits for travels meanwhile. Rates fall linearly to zero over the run.
+    layers.end_step(float(s_.steps - step) / float(s_.steps));
 
     Layers::Seconds const after = layers.seconds();
     tally_.cpu_seconds = thread_seconds() - cpu;

@@ -258,6 +258,18 @@ BOOST_AUTO_TEST_CASE(statistics_of_all_layers_are_one_message_a_step) {
   BOOST_TEST(calls(BalancerMessages::ByLayer) == s.steps * s.layers);
 }
 
+BOOST_AUTO_TEST_CASE(a_slow_network_is_measured) {
+  Texts const texts;
+  Answer const answer = call({"--network-delays", "0.05", "--layers", "2", "--ranks", "2", "--micro-batches", "2",
+                              "--experts", "8", "--steps", "1", "--text", texts.path("texts")});
+  BOOST_TEST(answer.code == 0);
+  for (char const* row : {"| room, ms | step, ms | + 0.05 ms |", "| bias-global-sigmoid | blocking | 2 | 0.00 |",
+                          "| bias-global-sigmoid | by layer | 2 |", "| bias-global-sigmoid | packed | 1 |",
+                          "| loss-ranks | blocking | 4 | 0.00 |", "| loss-ranks | packed | 2 |"})
+    BOOST_TEST(answer.out.find(row) != std::string::npos, row << " in " << answer.out);
+  BOOST_TEST(!std::filesystem::exists("train_moe_lm_out"));
+}
+
 BOOST_AUTO_TEST_CASE(experts_spread_over_the_ranks_learn_the_same) {
   Texts texts;
   Settings s = tiny(texts);
