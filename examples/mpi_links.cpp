@@ -6,6 +6,7 @@
 //   mpiexec -n 4 mpi_links FILE
 
 #include "locality/machine.hpp"
+#include "locality/timed.hpp"
 
 #include <moebal/comm/mpi.hpp>
 #include <moebal/communicator.hpp>
@@ -13,51 +14,22 @@
 
 #include <Eigen/Core>
 
-#include <chrono>
 #include <cstdio>
 #include <fstream>
-#include <functional>
+#include <memory>
+#include <numeric>
 
 using namespace moebal;
 using namespace moebal::cost;
+using locality::line;
 using nlohmann::json;
 using Comm = Communicator<Mpi>;
+using Timed = locality::Timed<Comm>;
 
 namespace {
 
 constexpr Index row_bytes = 256; // 64 floats, a token of the text model
-constexpr int rounds = 101;
 using Rows = std::vector<Index>; // [R]
-
-/// Work that all ranks do together, timed in turns, so that what else the machine does meets all of it alike.
-class Timed {
-public:
-  /// Returns the number of the work.
-  std::size_t add(std::function<void()> work) {
-    work_.push_back(std::move(work));
-    return work_.size() - 1;
-  }
-  void run(Comm const& comm) {
-    std::vector<std::int64_t> all(static_cast<std::size_t>(comm.size()));
-    times_.assign(work_.size(), {});
-    for (int i = 0; i < rounds; ++i)
-      for (std::size_t w = 0; w < work_.size(); ++w) {
-        comm.barrier();
-        auto const begin = std::chrono::steady_clock::now();
-        work_[w]();
-        std::vector<std::int64_t> const mine{(std::chrono::steady_clock::now() - begin) / std::chrono::nanoseconds(1)};
-        comm.all_gather(mine, all);
-        times_[w].push_back(1e-9 * double(*std::max_element(all.begin(), all.end())));
-      }
-    for (auto& times : times_) std::sort(times.begin(), times.end());
-  }
-  /// Seconds of the slowest rank: the lower quartile of the rounds, since other work on the machine only adds.
-  double operator[](std::size_t work) const { return times_[work][rounds / 4]; }
-
-private:
-  std::vector<std::function<void()>> work_;
-  std::vector<std::vector<double>> times_;
-};
 
 /// An exchange where this rank sends and receives that many rows.
 std::size_t add_exchange(Comm const& comm, Timed& timed, Rows const& send, Rows const& receive) {
@@ -66,20 +38,11 @@ std::size_t add_exchange(Comm const& comm, Timed& timed, Rows const& send, Rows 
         std::size_t(std::accumulate(rows.begin(), rows.end(), Index(0)) * row_bytes / 8));
   };
   return timed.add([comm, send, receive, from = room(send), to = room(receive)] {
-    auto const view = [](auto& all) { return MatrixView(all.data(), Index(all.size()) * 8 / row_bytes, row_bytes / 8); };
+    auto const view = [](auto& all) {
+      return MatrixView(all.data(), Index(all.size()) * 8 / row_bytes, row_bytes / 8);
+    };
     comm.all_to_all_v(view(*from), send, view(*to), receive);
   });
-}
-
-/// Least squares of the relative error of a + b x, neither negative.
-std::pair<double, double> line(std::vector<double> const& x, std::vector<double> const& y) {
-  double s = 0, sx = 0, sxx = 0, sy = 0, sxy = 0;
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    double const w = 1 / (y[i] * y[i]);
-    s += w, sx += w * x[i], sxx += w * x[i] * x[i], sy += w * y[i], sxy += w * x[i] * y[i];
-  }
-  double const b = (s * sxy - sx * sy) / (s * sxx - sx * sx), a = (sy - b * sx) / s;
-  return a < 0 ? std::pair{0.0, sxy / sxx} : std::pair{a, b};
 }
 
 /// One level of the network: all ranks send to one partner each, and to all the partners that there are.
@@ -102,8 +65,7 @@ public:
     for (std::size_t const w : one_) seconds.push_back(timed[w]);
     auto const [first, per_byte] = line(bytes_, seconds);
     // With one partner the time of a message is part of the latency.
-    double const message =
-        partners_ > 1 ? std::max(0.0, timed[all_] - timed[one_.front()]) / double(partners_ - 1) : 0;
+    double const message = partners_ > 1 ? std::max(0.0, timed[all_] - timed[one_.front()]) / double(partners_ - 1) : 0;
     return {std::max(0.0, first - message), message, 1 / per_byte};
   }
 
@@ -122,13 +84,14 @@ public:
     Matrix const up = Matrix::Random(expert.width, expert.hidden), down = Matrix::Random(expert.hidden, expert.width);
     for (Index rows : {4, 16, 64, 256, 1024}) {
       rows_.push_back(double(rows));
-      work_.push_back(timed.add([up, down, x = Matrix(Matrix::Random(rows, expert.width)), inside = Matrix(), y = Matrix()]() mutable {
-        for (int i = 0; i < repeats; ++i) {
-          inside.noalias() = x * up;
-          inside = inside.cwiseMax(0.0f);
-          y.noalias() = inside * down;
-        }
-      }));
+      work_.push_back(timed.add(
+          [up, down, x = Matrix(Matrix::Random(rows, expert.width)), inside = Matrix(), y = Matrix()]() mutable {
+            for (int i = 0; i < repeats; ++i) {
+              inside.noalias() = x * up;
+              inside = inside.cwiseMax(0.0f);
+              y.noalias() = inside * down;
+            }
+          }));
     }
   }
   Processor processor(Timed const& timed) const {
@@ -230,11 +193,11 @@ void run(Comm const& comm, char const* file) {
   Topology const topology(owner, nodes);
   json seen = json::array(), summed = json::array();
   for (Exchange const& e : exchanges)
-    seen.push_back({{"habit", e.habit},
-                    {"tokens", e.tokens},
-                    {"measured", timed[e.work]},
-                    {"predicted", exchange_seconds(machine.network, topology, {e.rows.data(), ranks, ranks},
-                                                   double(row_bytes))}});
+    seen.push_back(
+        {{"habit", e.habit},
+         {"tokens", e.tokens},
+         {"measured", timed[e.work]},
+         {"predicted", exchange_seconds(machine.network, topology, {e.rows.data(), ranks, ranks}, double(row_bytes))}});
   for (auto const& [n, work] : sums)
     summed.push_back({{"integers", n},
                       {"measured", timed[work]},
@@ -254,7 +217,9 @@ int main(int argc, char** argv) {
   MPI_Init(&argc, &argv);
   int failed = 1;
   try {
-    if (argc != 2) throw ShapeError("mpi_links: needed the name of the file to write, had " + std::to_string(argc - 1) + " arguments");
+    if (argc != 2)
+      throw ShapeError("mpi_links: needed the name of the file to write, had " + std::to_string(argc - 1) +
+                       " arguments");
     run(Comm(Mpi(MPI_COMM_WORLD)), argv[1]);
     failed = 0;
   } catch (std::exception const& error) {

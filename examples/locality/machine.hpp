@@ -22,7 +22,8 @@ using moebal::Index;
 
 /// Machine to JSON and back. Its ways are those of ranks that are processes: one processor a rank moves all bytes.
 inline nlohmann::json to_json(moebal::cost::Machine const& m) {
-  return {{"rank", m.network.rank}, {"node", m.network.node}, {"between", m.network.between}, {"processor", m.processor}};
+  return {
+      {"rank", m.network.rank}, {"node", m.network.node}, {"between", m.network.between}, {"processor", m.processor}};
 }
 inline moebal::cost::Machine machine_of(nlohmann::json const& j) {
   using namespace moebal::cost;
@@ -44,18 +45,33 @@ struct Figure {
 /// The Ascend 910A server of the LocMoE paper: 8 devices a node. A rank is a tensor-parallel group: all 8, or an equal
 /// part of them. Each device sends its part of a row; what tensor parallelism itself sends is the same for all routers.
 namespace ascend {
-inline constexpr Figure tflops{"peak, fp16", "TFLOP/s a device", 256, 256, 256,
-                               "Huawei at Hot Chips 31 (2019): 256 TFLOPS fp16"};
-inline constexpr Figure utilisation{"of the peak, in expert products", "", 0.4, 0.25, 0.55,
+inline constexpr Figure tflops{
+    "peak, fp16", "TFLOP/s a device", 256, 256, 256, "Huawei at Hot Chips 31 (2019): 256 TFLOPS fp16"};
+inline constexpr Figure utilisation{"of the peak, in expert products",      "", 0.4, 0.25, 0.55,
                                     "not published for this set-up; varied"};
-inline constexpr Figure hccs{"inside a node (HCCS)", "GB/s a device", 30, 15, 90,
-                             "Hot Chips 31: 3 ports of 240 Gb/s; groups of 4 joined by HCCS, the two groups of a server by "
-                             "PCIe (Huawei Cloud, CCE, affinity scheduling of NPUs)"};
-inline constexpr Figure roce{"between nodes (RoCE v2)", "GB/s a device", 12.5, 6.25, 25,
-                             "Hot Chips 31: RoCE v2 of 2 x 100 Gb/s a chip; one port taken, for want of a figure of what "
-                             "a server brings out"};
-inline constexpr Figure latency{"of a message", "us", 20, 2, 100,
-                                "RDMA itself 1 to 2 us one way; what the collective library adds is not published; varied"};
+inline constexpr Figure hccs{
+    "inside a node (HCCS)",
+    "GB/s a device",
+    30,
+    15,
+    90,
+    "Hot Chips 31: 3 ports of 240 Gb/s; groups of 4 joined by HCCS, the two groups of a server by "
+    "PCIe (Huawei Cloud, CCE, affinity scheduling of NPUs)"};
+inline constexpr Figure roce{
+    "between nodes (RoCE v2)",
+    "GB/s a device",
+    12.5,
+    6.25,
+    25,
+    "Hot Chips 31: RoCE v2 of 2 x 100 Gb/s a chip; one port taken, for want of a figure of what "
+    "a server brings out"};
+inline constexpr Figure latency{
+    "of a message",
+    "us",
+    20,
+    2,
+    100,
+    "RDMA itself 1 to 2 us one way; what the collective library adds is not published; varied"};
 inline constexpr Index devices = 8; // of a node
 
 /// The published values, or others in their place.

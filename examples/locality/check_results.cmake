@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# cmake -D json=<file> -P check_results.cmake: does a tiny run say what must hold whatever the text?
+file(READ ${json} text)
+string(JSON lines LENGTH "${text}" results)
+math(EXPR last "${lines} - 1")
+foreach(i RANGE ${last})
+  string(JSON name GET "${text}" results ${i} name)
+  foreach(key in_rank in_node bytes_between dropped perplexity)
+    string(JSON ${key} GET "${text}" results ${i} ${key})
+  endforeach()
+  set(in_node_${name} ${in_node})
+  set(bytes_${name} ${bytes_between})
+  if(in_node LESS in_rank OR in_node GREATER 1 OR in_rank LESS 0 OR dropped LESS 0 OR dropped GREATER_EQUAL 1)
+    message(SEND_ERROR "${name}: needed shares, had ${in_rank} in the rank, ${in_node} in the node, ${dropped} dropped")
+  endif()
+  if(NOT perplexity GREATER 1 OR NOT perplexity LESS 256)
+    message(SEND_ERROR "${name}: needed a perplexity between 1 and 256, had ${perplexity}")
+  endif()
+endforeach()
+# FasterMoE lets 14 % of the tokens of a rank go; a preference for home keeps more than none.
+if(NOT in_node_fastermoe GREATER 0.8)
+  message(SEND_ERROR "fastermoe: needed more than 0.8 of the tokens in their node, had ${in_node_fastermoe}")
+endif()
+if(NOT in_node_locmoe_home GREATER in_node_locmoe_global OR NOT bytes_locmoe_home LESS bytes_locmoe_global)
+  message(SEND_ERROR "locmoe_home: needed more in its node than locmoe_global and fewer bytes between nodes, had "
+    "${in_node_locmoe_home} and ${in_node_locmoe_global}, ${bytes_locmoe_home} and ${bytes_locmoe_global}")
+endif()
+# A table knows no node: with 2 nodes about half stays.
+if(NOT in_node_hash_pair GREATER 0.35 OR NOT in_node_hash_pair LESS 0.65)
+  message(SEND_ERROR "hash_pair: needed about half of the tokens in their node, had ${in_node_hash_pair}")
+endif()
