@@ -6,11 +6,14 @@
 
 #include "collect.hpp"
 
+#include <moebal/comm/handshake.hpp>
 #include <moebal/comm/threads.hpp>
 
 #include <chrono>
 #include <functional>
 #include <stdexcept>
+#include <string>
+#include <vector>
 
 namespace train {
 
@@ -31,6 +34,8 @@ public:
   virtual Index ranks() const = 0; // that the launcher has started; 0: as many as the settings say
   /// Calls f once for each rank of this process, at the same time. Collective.
   virtual void each_rank(Index ranks, std::function<void(Comm const&)> const& f) = 0;
+  /// Collective: an error on all that names the process which differs.
+  virtual void agree(std::vector<moebal::Fact> const&) {}
   /// What process 0 has. Collective.
   virtual std::string from_process_0(std::string text) = 0;
   /// After an error that the other processes may not have seen: ends them too, where there are any.

@@ -7,6 +7,7 @@
 #include "options.hpp"
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <optional>
@@ -38,17 +39,29 @@ public:
                                   ": needed the launcher of the MPI that this program was built with");
   }
   ~MpiProcesses() override {
+    leave();
     comm_.reset();
     MPI_Finalize();
   }
   Index rank() const override { return comm_->rank(); }
   Index ranks() const override { return comm_->size(); }
   void each_rank(Index, std::function<void(Comm const&)> const& f) override { f(*comm_); }
+  void agree(std::vector<moebal::Fact> const& facts) override { moebal::handshake(*comm_, facts); }
   std::string from_process_0(std::string text) override { return from_rank_0(*comm_, std::move(text)); }
   /// The others would wait for this rank until their time is up.
   void give_up(int code) override { MPI_Abort(MPI_COMM_WORLD, code); }
 
 private:
+  /// All together, as long as there is a time limit: MPI_Finalize has none.
+  void leave() {
+    try {
+      comm_->barrier();
+    } catch (std::exception const& error) {
+      std::fprintf(stderr, "train_moe_lm: rank %d: %s\n", int(rank()), error.what());
+      give_up(1);
+    }
+  }
+
   std::optional<Comm> comm_;
 };
 #endif

@@ -100,6 +100,17 @@ inline void show(Options const& options, State const& state, bool finished) {
   }
 }
 
+/// What a process was told, which is the same for all.
+inline std::vector<moebal::Fact> facts_of(Options const& options) {
+  std::vector<moebal::Fact> facts{{"--resume", options.action == Action::Resume ? "given" : "not given"}};
+  nlohmann::json const settings = options.settings;
+  for (auto const& [name, value] : settings.items()) facts.emplace_back(name, value.dump());
+  std::string given;
+  for (std::string const& name : options.given) given += " " + name;
+  facts.emplace_back("options", given);
+  return facts;
+}
+
 /// The texts, the same for all processes.
 inline Corpus read_texts(Settings const& s, Processes& processes) {
   Corpus corpus(s.text.empty() ? installed_domains(processes.speaks() ? stderr : nullptr) : domains_of(s.text));
@@ -127,6 +138,7 @@ inline int measure_and_report(Options& options, Processes& processes) {
 }
 
 inline int train_and_report(Options& options, Processes& processes) {
+  processes.agree(facts_of(options));
   State state;
   Settings& s = options.settings;
   if (options.action == Action::Resume) {
@@ -136,9 +148,6 @@ inline int train_and_report(Options& options, Processes& processes) {
   } else if (processes.ranks() > 0) {
     s.ranks = processes.ranks();
   }
-  std::string const settings = nlohmann::json(s).dump();
-  if (std::string const theirs = processes.from_process_0(settings); theirs != settings)
-    throw StateError("this process was given other settings than process 0: needed " + theirs + ", had " + settings);
   if (processes.speaks())
     std::filesystem::create_directories(options.state_folder); // better refused now than after the first strategy
   Corpus const corpus = read_texts(s, processes);

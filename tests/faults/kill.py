@@ -193,7 +193,7 @@ def disagree(setup, number, option, value, words):
     others[others.index(option) + 1] = value
     job = Job(setup, folder, setup.ranks, options, odd=(victim, others))
     job.wait(setup.limit)
-    needed = f"rank {victim}: {words}"
+    needed = f"rank {victim} has {words}"
     if job.process.returncode == 0 or needed not in job.text():
         raise Failure(f"one rank with {option} {value}: needed '{needed}', had:\n{job.text()}")
     return f"one rank with {option} {value}: '{needed}'"
@@ -253,8 +253,8 @@ def main():
         counts.update(result)
         if result:
             print(f"{blows:4}:", "; ".join(result), flush=True)
-    told = "this process was given other settings than process 0"
-    odd = [("--experts", "16", told), ("--top-k", "1", told), ("--strategies", "loss-global", told)]
+    odd = [("--experts", "16", "experts = 16, rank 0 has 8"), ("--top-k", "1", "top_k = 1, rank 0 has 2"),
+           ("--strategies", "loss-global", 'strategies = ["loss-global"], rank 0 has ')]
     for number, case in enumerate(odd):
         counts[tried(disagree, number, *case) or "one rank that differs: not found"] += 1
     if options.versions:
