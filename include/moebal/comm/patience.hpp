@@ -3,7 +3,6 @@
 
 // How a thread waits for what it has to poll, and for how long.
 
-#include <algorithm>
 #include <chrono>
 #include <string>
 #include <thread>
@@ -15,8 +14,9 @@ inline std::string duration_text(std::chrono::milliseconds time) {
   return ms % 1000 == 0 ? std::to_string(ms / 1000) + " s" : std::to_string(ms) + " ms";
 }
 
-/// A time limit, and the pauses between two looks. Ranks may outnumber cores, so a pause gives the core away: at first
-/// by a yield, then by sleeps that add no more than an eighth to what was waited anyway, and 1 ms at most.
+/// A time limit, and the pauses between two looks. Ranks may outnumber cores, so a pause gives the core away. Long
+/// messages move only while somebody looks, a piece at a time, so a pause is a yield; where others are long in coming,
+/// every second millisecond is slept.
 class Patience {
   using clock = std::chrono::steady_clock;
 
@@ -24,12 +24,12 @@ public:
   explicit Patience(std::chrono::milliseconds limit) : start_(clock::now()), limit_(limit) {}
   bool over() const { return clock::now() - start_ > limit_; }
   void pause() const {
-    constexpr clock::duration shortest = std::chrono::microseconds(50), longest = std::chrono::milliseconds(1);
-    clock::duration const sleep = std::min((clock::now() - start_) / 8, longest);
-    if (sleep < shortest)
-      std::this_thread::yield();
+    constexpr std::chrono::milliseconds turn(1), patient(100);
+    auto const waited = clock::now() - start_;
+    if (waited > patient && waited / turn % 2 == 1)
+      std::this_thread::sleep_for(turn);
     else
-      std::this_thread::sleep_for(sleep);
+      std::this_thread::yield();
   }
 
 private:
