@@ -9,10 +9,11 @@
 // the mean of the ranks, of an optimizer step:
 //   step     wall time, in milliseconds
 //   ratio    of it to the steps without a message in the same round, and its quartiles
-//   own      processor time of the balancers and of collecting their statistics, in microseconds
+//   collect  processor time of the routers, for the statistics that the rule reads, in microseconds
+//   own      processor time of the balancers, in microseconds
 //   sending  wall time of starting messages and of taking those that had come, in microseconds
 //   waiting  wall time of waiting for those that had not, in microseconds: for the network, and for ranks that are late
-//   share    own and sending, of the processor time of the step without waiting
+//   share    own and sending, and then these with collecting, of the processor time of the step without waiting
 
 #include "in_turn.hpp"
 #include "timed.hpp"
@@ -49,7 +50,7 @@ constexpr Index steps_a_turn = 3; // the last of them is not looked at: it ends 
 
 /// Seconds, on one rank.
 struct Samples {
-  double step = 0, work = 0, own = 0, sending = 0, waiting = 0; // of one step in the mean
+  double step = 0, work = 0, collecting = 0, own = 0, sending = 0, waiting = 0; // of one step in the mean
 };
 struct Options {
   train::Settings settings{};
@@ -60,8 +61,7 @@ struct Options {
 using Rounds = std::vector<std::array<Samples, ways.size()>>;
 
 /// Trains with the rule; `sums`: of one layer in one step.
-template <class At>
-Rounds run(At rule, Index sums, train::Corpus const& corpus, Options const& o, Comm const& comm) {
+template <class At> Rounds run(At rule, Index sums, train::Corpus const& corpus, Options const& o, Comm const& comm) {
   using namespace moebal;
   Timed const timed(comm.backend());
   InTurn const in_turn(comm.backend(), backends_of_ways(Comm(AnyBackend(timed)), o.settings.layers),
@@ -80,7 +80,7 @@ Rounds run(At rule, Index sums, train::Corpus const& corpus, Options const& o, C
   settings.steps = (o.rounds + 1) * steps_a_turn * Index(ways.size()) + 1; // in the first round memory gets its size
   Rounds rounds(std::size_t(o.rounds + 1));
   struct Clock {
-    double wall = train::wall_seconds(), cpu = train::thread_seconds(), balancer = 0;
+    double wall = train::wall_seconds(), cpu = train::thread_seconds(), collecting = 0, balancer = 0;
     Spent spent{};
   } last;
   Index seen = -1;
@@ -88,14 +88,19 @@ Rounds run(At rule, Index sums, train::Corpus const& corpus, Options const& o, C
   observer.routed = [&](Index step, auto const&...) {
     if (step == seen) return; // the first layer and micro-batch of the step
     Clock now{.spent = timed.spent()};
-    for (auto const* method : methods) now.balancer += method->balancer_seconds();
+    for (auto const* method : methods) {
+      now.collecting += method->collecting_seconds();
+      now.balancer += method->balancer_seconds();
+    }
     Index const turn = seen / steps_a_turn; // of the step that has ended
     if (seen >= 0 && step / steps_a_turn == turn) {
       Samples& s = rounds[std::size_t(turn) / ways.size()][std::size_t(turn) % ways.size()];
       constexpr double part = 1.0 / (steps_a_turn - 1);
       s.step += part * (now.wall - last.wall);
       s.work += part * (now.cpu - last.cpu - (now.spent.waiting_cpu - last.spent.waiting_cpu));
-      s.own += part * (now.balancer - last.balancer - (now.spent.cpu - last.spent.cpu));
+      double const collecting = now.collecting - last.collecting;
+      s.collecting += part * collecting;
+      s.own += part * (now.balancer - last.balancer - collecting - (now.spent.cpu - last.spent.cpu));
       s.sending += part * (now.spent.sending - last.spent.sending);
       s.waiting += part * (now.spent.waiting - last.spent.waiting);
     }
@@ -126,15 +131,19 @@ void show(char const* name, At rule, Index sums, train::Corpus const& corpus, Op
     };
     auto const step = [](Samples const& s, Samples const&) { return 1e3 * s.step; };
     auto const ratio = [](Samples const& s, Samples const& silent) { return s.step / silent.step; };
+    auto const collecting = [](Samples const& s, Samples const&) { return 1e6 * s.collecting; };
     auto const own = [](Samples const& s, Samples const&) { return 1e6 * s.own; };
     auto const sending = [](Samples const& s, Samples const&) { return 1e6 * s.sending; };
     auto const waiting = [](Samples const& s, Samples const&) { return 1e6 * s.waiting; };
     auto const share = [](Samples const& s, Samples const&) { return 100 * (s.own + s.sending) / s.work; };
-    std::array const row{of(.5, step), of(.5, ratio),   of(.25, ratio),  of(.75, ratio),
-                         of(.5, own),  of(.5, sending), of(.5, waiting), of(.5, share)};
+    auto const with_collecting = [](Samples const& s, Samples const&) {
+      return 100 * (s.own + s.sending + s.collecting) / s.work;
+    };
+    std::array const row{of(.5, step), of(.5, ratio),   of(.25, ratio),  of(.75, ratio), of(.5, collecting),
+                         of(.5, own),  of(.5, sending), of(.5, waiting), of(.5, share),  of(.5, with_collecting)};
     if (comm.rank() == 0)
-      std::printf("%-12s %-21s %8.2f  %5.3f (%5.3f to %5.3f) %8.1f %8.1f %9.1f %6.2f %%\n", name, ways[w], row[0],
-                  row[1], row[2], row[3], row[4], row[5], row[6], row[7]);
+      std::printf("%-12s %-21s %8.2f  %5.3f (%5.3f to %5.3f) %8.1f %8.1f %8.1f %9.1f %6.2f %% %6.2f %%\n", name,
+                  ways[w], row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8], row[9]);
   }
 }
 
@@ -154,10 +163,10 @@ int program(int argc, char** argv) {
     using namespace moebal;
     if (comm.rank() == 0)
       std::printf("%lld ranks, %lld layers, %lld experts, %lld micro-batches a step and rank\n"
-                  "%-12s %-21s %8s  %-23s %7s %8s %9s %8s\n",
+                  "%-12s %-21s %8s  %-23s %7s %8s %8s %9s %8s %s\n",
                   (long long)comm.size(), (long long)o.settings.layers, (long long)o.settings.experts,
-                  (long long)o.settings.micro_batches, "rule", "way", "step, ms", "ratio", "own, us", "sending",
-                  "waiting", "share");
+                  (long long)o.settings.micro_batches, "rule", "way", "step, ms", "ratio", "collect", "own, us",
+                  "sending", "waiting", "share", "and collecting");
     SwitchLoss<> const loss{.coefficient = 0.1};
     Index const each = o.settings.micro_batches;
     show("loss-running", lab::at(GlobalBatch<Accumulate::Running>{}, loss), each, corpus, o, comm);

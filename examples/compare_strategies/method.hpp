@@ -62,6 +62,8 @@ public:
   virtual double balancer_seconds() const = 0;
   /// The same in wall time, with what it waits for other ranks.
   virtual double balancer_wall_seconds() const = 0;
+  /// The part of it that collecting the statistics took.
+  virtual double collecting_seconds() const = 0;
   /// Measures what collecting the statistics of such a micro-batch costs: the difference to routing without.
   virtual void measure_statistics(In z, VectorView<Index const> tags, moebal::RoutingView<float> out) = 0;
 };
@@ -127,7 +129,8 @@ public:
     route_with<Needs>(router(z), z, options, out, load_.view());
     count();
     auto const measured = balancer_time();
-    balancer_seconds_ += statistics_seconds_, balancer_wall_seconds_ += statistics_seconds_;
+    for (double* const seconds : {&collecting_seconds_, &balancer_seconds_, &balancer_wall_seconds_})
+      *seconds += statistics_seconds_;
     if constexpr (Rules::shuffled)
       shuffled_.keep(g, out.expert_ids, load_);
     else
@@ -186,6 +189,7 @@ public:
   double routing_seconds() const override { return routing_seconds_; }
   double balancer_seconds() const override { return balancer_seconds_; }
   double balancer_wall_seconds() const override { return balancer_wall_seconds_; }
+  double collecting_seconds() const override { return collecting_seconds_; }
   void measure_statistics(In z, VectorView<Index const> tags, moebal::RoutingView<float> out) override {
     if constexpr (balances) {
       auto const options = options_of(z.rows(), tags);
@@ -283,7 +287,8 @@ private:
   std::vector<ExpertId> all_ids_;
   Numbers all_weights_;
   std::uint64_t seed_ = 0; // of the step
-  double routing_seconds_ = 0, balancer_seconds_ = 0, balancer_wall_seconds_ = 0, statistics_seconds_ = 0, ignored_ = 0;
+  double routing_seconds_ = 0, balancer_seconds_ = 0, balancer_wall_seconds_ = 0, ignored_ = 0;
+  double collecting_seconds_ = 0, statistics_seconds_ = 0; // in all; of one micro-batch
 };
 
 } // namespace lab
