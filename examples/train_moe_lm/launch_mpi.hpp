@@ -7,10 +7,14 @@
 #include "options.hpp"
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <optional>
+#include <string_view>
+
+#include <unistd.h>
 
 #ifdef TRAIN_MOE_LM_MPI
 #include <moebal/comm/mpi.hpp>
@@ -31,6 +35,7 @@ class MpiProcesses final : public Processes {
 public:
   explicit MpiProcesses(std::chrono::milliseconds timeout) {
     int provided = 0;
+    seconds_ = unsigned(std::max<std::int64_t>(1, timeout.count() / 1000));
     moebal::detail::require_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
     comm_.emplace(moebal::AnyBackend(moebal::Mpi(MPI_COMM_WORLD, {.timeout = timeout})));
     if (launched_processes() > 0 && launched_processes() != ranks()) // else each of them would be a run of its own
@@ -52,7 +57,7 @@ public:
   void give_up(int code) override { MPI_Abort(MPI_COMM_WORLD, code); }
 
 private:
-  /// All together, as long as there is a time limit: MPI_Finalize has none.
+  /// All together, as long as a rank that is missing can be named: MPI_Finalize has neither names nor a time limit.
   void leave() {
     try {
       comm_->barrier();
@@ -60,8 +65,17 @@ private:
       std::fprintf(stderr, "train_moe_lm: rank %d: %s\n", int(rank()), error.what());
       give_up(1);
     }
+    std::signal(SIGALRM, end_without_the_others);
+    alarm(seconds_);
+  }
+  static void end_without_the_others(int) {
+    constexpr std::string_view words =
+        "train_moe_lm: all work is done and saved, but a rank did not reach the end of MPI_Finalize in time\n";
+    [[maybe_unused]] auto const written = write(STDERR_FILENO, words.data(), words.size());
+    _exit(1);
   }
 
+  unsigned seconds_ = 0; // for MPI_Finalize
   std::optional<Comm> comm_;
 };
 #endif

@@ -36,9 +36,9 @@ namespace moebal {
 /// terms are already divided by G, and are summed by the user. Sequence and MicroBatch average the ranks' own losses.
 ///
 /// Cost: observe copies S rows of integers and, at GlobalBatch, starts the sum of one message over the ranks: E counts
-/// and a header of two. That is one message a micro-batch, or one a step where TwoPass is used or no loss rule is there.
-/// Nobody waits for it before terms, window or end_step read it: between lies work to hide it under. A model of L
-/// layers has L balancers with copies of one communicator: each sends its own message when its layer is routed, or,
+/// and a header of two. That is one message a micro-batch, or one a step where TwoPass is used or no loss rule is
+/// there. Nobody waits for it before terms, window or end_step read it: between lies work to hide it under. A model of
+/// L layers has L balancers with copies of one communicator: each sends its own message when its layer is routed, or,
 /// over Communicator<Packed<Backend>>, all send one when the last layer is (comm/packed.hpp).
 /// terms: S E slopes. After the first step of a kind nothing is allocated here.
 /// Moves with sums under way; is copied between steps.
@@ -70,18 +70,14 @@ public:
 
   /// shape: E >= 1 and 1 <= K <= E. The last argument, std::type_identity<double>{}, is for routers that compute in
   /// double. Collective where the balancer will talk to other ranks: a handshake finds the rank whose E, K, scope,
-  /// rules, type or version differs (comm/handshake.hpp), before it sends what the others do not expect.
+  /// rules, type, number of layers (under Packed) or version differs (comm/handshake.hpp), before it sends what the
+  /// others do not expect.
   Balancer(Scope, Rule rule, BalancerShape shape, Comm comm = Comm{}, std::type_identity<Real> = {})
       : shape_(detail::checked(shape)), states_(rule, shape.experts), comm_(std::move(comm)), step_(shape.experts),
         bias_(has_bias ? std::size_t(token_classes * shape.experts) : 0, bias_by == BiasBy::Scaling ? 1.0f : 0.0f),
         moved_(bias_.size()) {
     if constexpr (Scope::over_ranks || has_bias || Traits::has_state)
-      if (comm_.size() > 1)
-        handshake(comm_, {{"experts", shape.experts},
-                          {"top_k", shape.top_k},
-                          {"balancer", name()},
-                          {"compute type", std::same_as<Real, float> ? "float" : "double"},
-                          {"reduction", shape.reduction == Reduction::Sum ? "sum" : "mean over ranks"}});
+      if (comm_.size() > 1) shake_hands();
   }
 
   BalancerShape shape() const { return shape_; }
@@ -238,11 +234,22 @@ private:
                  });
   }
 
+  void shake_hands() const {
+    std::vector<Fact> facts{{"experts", shape_.experts},
+                            {"top_k", shape_.top_k},
+                            {"balancer", name()},
+                            {"compute type", std::same_as<Real, float> ? "float" : "double"},
+                            {"reduction", shape_.reduction == Reduction::Sum ? "sum" : "mean over ranks"}};
+    if constexpr (requires { comm_.backend().parts(); })
+      facts.emplace_back("parts of a message (layers)", comm_.backend().parts());
+    handshake(comm_, facts);
+  }
   /// "global,two_pass+switch": what this balances by.
   std::string name() const {
-    std::string name = std::string(Scope::name) + (Scope::accumulate == Accumulate::None      ? ""
-                                                   : Scope::accumulate == Accumulate::Running ? ",running"
-                                                                                              : ",two_pass");
+    std::string name(Scope::name); // appended to: g++ 12 warns of what it inlines from a sum of strings
+    name.append(Scope::accumulate == Accumulate::None      ? ""
+                : Scope::accumulate == Accumulate::Running ? ",running"
+                                                           : ",two_pass");
     rules().each([&](auto const& rule) { name.append("+").append(rule.name); });
     return name;
   }

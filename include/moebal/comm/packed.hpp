@@ -16,9 +16,9 @@
 
 namespace moebal {
 
-/// A communicator backend around another, in which `parts` sums of int64 travel as one message: started when the last of
-/// them is there, or when somebody waits for one of them before, or polls it. Each request delivers its own part. Every
-/// other verb starts what is open first and passes through, so the order of messages is the order of calls.
+/// A communicator backend around another, in which `parts` sums of int64 travel as one message: started when the last
+/// of them is there, or when somebody waits for one of them before, or polls it. Each request delivers its own part.
+/// Every other verb starts what is open first and passes through, so the order of messages is the order of calls.
 ///
 ///   Communicator<Packed<Mpi>> comm{Packed{Mpi{MPI_COMM_WORLD}, L}};
 ///   std::vector<Balancer<...>> layers; // L of them, each with a copy of comm
@@ -49,6 +49,7 @@ template <comm_backend Inner> class Packed {
       require_at_least("parts of a packed message", 1, parts);
     }
     Inner const& inner() const { return inner_; }
+    Index parts() const { return parts_; }
 
     /// The message with the values as its last part; started if it is full.
     std::shared_ptr<Message> put(VectorView<std::int64_t const> values) {
@@ -140,6 +141,7 @@ public:
   /// parts >= 1: how many sums make a message full; the same on all ranks.
   Packed(Inner inner, Index parts) : mailbox_(std::make_shared<Mailbox>(std::move(inner), parts)) {}
   Inner const& inner() const { return mailbox_->inner(); }
+  Index parts() const { return mailbox_->parts(); }
 
   Index rank() const { return inner().rank(); }
   Index size() const { return inner().size(); }
