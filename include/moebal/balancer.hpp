@@ -70,14 +70,19 @@ public:
 
   /// shape: E >= 1 and 1 <= K <= E. The last argument, std::type_identity<double>{}, is for routers that compute in
   /// double. Collective where the balancer will talk to other ranks: a handshake finds the rank whose E, K, scope,
-  /// rules, type, number of layers (under Packed) or version differs (comm/handshake.hpp), before it sends what the
+  /// rules, type or version differs (comm/handshake.hpp), before it sends what the
   /// others do not expect.
   Balancer(Scope, Rule rule, BalancerShape shape, Comm comm = Comm{}, std::type_identity<Real> = {})
       : shape_(detail::checked(shape)), states_(rule, shape.experts), comm_(std::move(comm)), step_(shape.experts),
         bias_(has_bias ? std::size_t(token_classes * shape.experts) : 0, bias_by == BiasBy::Scaling ? 1.0f : 0.0f),
         moved_(bias_.size()) {
     if constexpr (Scope::over_ranks || has_bias || Traits::has_state)
-      if (comm_.size() > 1) shake_hands();
+      if (comm_.size() > 1)
+        handshake(comm_, {{"experts", shape.experts},
+                          {"top_k", shape.top_k},
+                          {"balancer", name()},
+                          {"compute type", std::same_as<Real, float> ? "float" : "double"},
+                          {"reduction", shape.reduction == Reduction::Sum ? "sum" : "mean over ranks"}});
   }
 
   BalancerShape shape() const { return shape_; }
@@ -86,8 +91,7 @@ public:
 
   /// Opens a step of G >= 1 micro-batches, the same G on all ranks.
   void begin_step(Index micro_batches) {
-    if (step_.open())
-      detail::refuse<StateError>("begin_step", "no open step (call end_step or abandon_step first)", "one");
+    step_.require_closed("begin_step");
     require_at_least("begin_step: micro-batches", 1, micro_batches);
     step_.begin(micro_batches);
   }
@@ -102,7 +106,7 @@ public:
     static_assert(detail::load_on_host<L>, "moebal: observe takes a Load or a LoadView in host memory");
     static_assert(detail::load_has<L, needs>,
                   "moebal: this load lacks a statistic that the rules read: collect Balancer::needs");
-    require_open("observe");
+    step_.require_open("observe");
     require_within("observe: micro-batch", 0, step_.micro_batches() - 1, g);
     require_equal("observe: experts of the load", shape_.experts, load.experts());
     if (g > step_.observed())
@@ -117,7 +121,7 @@ public:
   /// Loss and slopes of micro-batch g. Waits for its sum over the ranks; may be asked again. After a CommError the step
   /// is lost: abandon_step.
   Terms<Real> terms(Index g) {
-    require_observed("terms", g, Scope::accumulate);
+    step_.require_observed("terms", g, Scope::accumulate);
     Index const sequences = step_.sequences(g); // may be 0
     terms_.clear(sequences, shape_.experts, Traits::has_slopes, Traits::has_weight_slopes, Traits::has_z_slopes);
     for (Index w = 0; has_loss && w < step_.windows(g); ++w) {
@@ -132,7 +136,7 @@ public:
   /// What the rules read for micro-batch g (Sequence: for its sequence w): for metrics and tests. Valid in this step.
   /// At GlobalBatch without a loss rule there is one window, of the step, once all micro-batches were observed.
   Window<needs, pooled> window(Index g, Index w = 0) {
-    require_observed("window", g, Record::how);
+    step_.require_observed("window", g, Record::how);
     require_within("window: sequence", 0, step_.windows(g) - 1, w);
     step_.settle(g);
     // With TwoPass the mean runs over the step, else over a micro-batch, and the micro-batches are averaged.
@@ -153,7 +157,7 @@ public:
   /// accumulation, all of its micro-batches with. Waits for that window. rate_scale multiplies the steps of the bias
   /// (see also Annealed).
   void end_step(float rate_scale = 1) {
-    require_open("end_step");
+    step_.require_open("end_step");
     if (step_.observed() != step_.micro_batches())
       detail::refuse<StateError>("end_step: observed micro-batches", std::to_string(step_.micro_batches()),
                                  std::to_string(step_.observed()));
@@ -165,7 +169,7 @@ public:
   /// Closes the step as if it had never been opened: a skipped batch, or a way out after an error. Not collective: sums
   /// that were started are dropped, which disturbs no other rank.
   void abandon_step() {
-    require_open("abandon_step");
+    step_.require_open("abandon_step");
     step_.close();
   }
 
@@ -175,7 +179,7 @@ public:
   /// Starts from a given bias, of the size of bias(), e.g. of a published model; equal on all ranks. Not in an open
   /// step.
   void set_bias(VectorView<float const> bias) {
-    require_closed("set_bias");
+    step_.require_closed("set_bias");
     require_equal("set_bias: experts", Index(bias_.size()), bias.size());
     std::copy(bias.begin(), bias.end(), bias_.begin());
   }
@@ -185,7 +189,7 @@ public:
   /// Writes bias, state of the rules, step count, sizes and names, with a checksum (balance/state.hpp); several
   /// balancers may follow one another in one stream. Coefficients and rates are not state. Not in an open step.
   void save(std::ostream& out) const {
-    require_closed("save");
+    step_.require_closed("save");
     detail::write_state(out, state());
   }
   /// Reads what save wrote, for the same scope, rules and sizes. StateError for anything else, and then nothing has
@@ -194,7 +198,7 @@ public:
   /// What was read and found to fit, and is not taken yet: so that several balancers are restored all or not at all.
   using State = detail::BalancerState;
   State read(std::istream& in) const {
-    require_closed("restore");
+    step_.require_closed("restore");
     return detail::read_state(in, state());
   }
   void restore(State const& read) {
@@ -205,22 +209,6 @@ public:
   }
 
 private:
-  void require_open(char const* what) const {
-    if (!step_.open()) detail::refuse<StateError>(what, "an open step (call begin_step first)", "none");
-  }
-  void require_closed(char const* what) const {
-    if (step_.open()) detail::refuse<StateError>(what, "no open step (call end_step or abandon_step first)", "one");
-  }
-  void require_observed(char const* what, Index g, Accumulate how) const {
-    require_open(what);
-    if (g < 0 || g >= step_.micro_batches()) // the sentence is only written when it is needed
-      require_within(std::string(what) + ": micro-batch", 0, step_.micro_batches() - 1, g);
-    Index const needed = how == Accumulate::TwoPass ? step_.micro_batches() : g + 1;
-    if (step_.observed() < needed)
-      detail::refuse<StateError>(std::string(what) + " of micro-batch " + std::to_string(g) +
-                                     ": observed micro-batches",
-                                 "at least " + std::to_string(needed), std::to_string(step_.observed()));
-  }
   void move(float rate_scale) {
     auto const loads = step_.bias_loads();
     Window<needs, pooled> wide(shape_.top_k, step_.no_scores(), loads, 0, 0, 1.0 / stats::score_one<Real>);
@@ -234,22 +222,9 @@ private:
                  });
   }
 
-  void shake_hands() const {
-    std::vector<Fact> facts{{"experts", shape_.experts},
-                            {"top_k", shape_.top_k},
-                            {"balancer", name()},
-                            {"compute type", std::same_as<Real, float> ? "float" : "double"},
-                            {"reduction", shape_.reduction == Reduction::Sum ? "sum" : "mean over ranks"}};
-    if constexpr (requires { comm_.backend().parts(); })
-      facts.emplace_back("parts of a message (layers)", comm_.backend().parts());
-    handshake(comm_, facts);
-  }
-  /// "global,two_pass+switch": what this balances by.
+  /// "global_batch,two_pass+switch": what this balances by.
   std::string name() const {
-    std::string name(Scope::name); // appended to: g++ 12 warns of what it inlines from a sum of strings
-    name.append(Scope::accumulate == Accumulate::None      ? ""
-                : Scope::accumulate == Accumulate::Running ? ",running"
-                                                           : ",two_pass");
+    std::string name = scope_text<Scope>();
     rules().each([&](auto const& rule) { name.append("+").append(rule.name); });
     return name;
   }

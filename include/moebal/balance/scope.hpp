@@ -8,6 +8,7 @@
 #include "../core/ids.hpp"
 
 #include <concepts>
+#include <string>
 
 namespace moebal {
 
@@ -46,6 +47,13 @@ concept balance_scope = requires {
   { S::name } -> std::convertible_to<char const*>;
 };
 static_assert(balance_scope<Sequence<>> && balance_scope<MicroBatch<>> && balance_scope<GlobalBatch<>>);
+
+/// "global_batch,two_pass": for messages and saved states.
+template <balance_scope S> std::string scope_text() {
+  std::string text(S::name);
+  if (S::accumulate != Accumulate::None) text.append(S::accumulate == Accumulate::Running ? ",running" : ",two_pass");
+  return text;
+}
 
 /// What the user does with the gradients of the ranks. Both give the gradient of the same global loss.
 enum class Reduction { MeanOverRanks, Sum };

@@ -6,6 +6,7 @@
 
 #include "rules.hpp"
 #include "scope.hpp"
+#include "statistic_rows.hpp"
 #include "summed_rows.hpp"
 
 #include "../core/errors.hpp"
@@ -16,50 +17,6 @@
 #include <vector>
 
 namespace moebal::detail {
-
-template <class L> struct LoadTraits {
-  static constexpr bool host = false;
-};
-template <class List> struct LoadTraits<Load<List>> {
-  static constexpr bool host = true;
-  using list = List;
-};
-template <class List> struct LoadTraits<LoadView<List, HostMemory>> : LoadTraits<Load<List>> {};
-template <class L>
-concept load_on_host = LoadTraits<L>::host;
-/// Whether a load holds all statistics of a list. (True for what is no load: that has its own sentence.)
-template <class L, class Needs> inline constexpr bool load_has = true;
-template <load_on_host L, class... S>
-inline constexpr bool load_has<L, stats::List<S...>> = (LoadTraits<L>::list::template has<S> && ...);
-
-template <class... S, class F> void each_statistic(stats::List<S...>, F const& f) { (f(std::type_identity<S>{}), ...); }
-
-/// Calls f(from, to) for the header and each statistic of List, as views of sequence s of `load` and of `row`.
-template <class List, class From, class F>
-void each_part(From const& load, Index s, std::int64_t* row, Index experts, F const& f) {
-  std::int64_t const header[List::header] = {load.tokens(s), load.bad_rows(s)};
-  f(VectorView<std::int64_t const>(header, List::header), row);
-  each_statistic(List{}, [&]<class S>(std::type_identity<S>) {
-    f(VectorView<std::int64_t const>(load.template get<S>(s)), row + List::template offset<S>(experts));
-  });
-}
-template <class List, class From> void copy_row(From const& load, Index s, std::int64_t* row, Index experts) {
-  each_part<List>(load, s, row, experts, [](VectorView<std::int64_t const> from, std::int64_t* to) {
-    std::copy(from.begin(), from.end(), to);
-  });
-}
-template <class List, class From> void add_row(From const& load, Index s, std::int64_t* row, Index experts) {
-  each_part<List>(load, s, row, experts, [](VectorView<std::int64_t const> from, std::int64_t* to) {
-    for (Index i = 0; i < from.size(); ++i) to[i] += from[i];
-  });
-}
-template <class List, class From> bool same_row(From const& load, Index s, std::int64_t* row, Index experts) {
-  bool same = true;
-  each_part<List>(load, s, row, experts, [&](VectorView<std::int64_t const> from, std::int64_t* to) {
-    same = same && std::equal(from.begin(), from.end(), to);
-  });
-  return same;
-}
 
 /// Traits: those of the rules. With loss rules somebody asks for the windows of each micro-batch; else only their sum
 /// at the end matters.
@@ -73,14 +30,29 @@ public:
   using Scores = LoadView<Needs>; // rows in the layout of what is collected
   using Loads = LoadView<Pooled>; // rows in the layout of what is pooled
   // Without a loss rule nobody asks for the windows between, so one sum over the ranks at the end does.
-  static constexpr Accumulate how =
-      Scope::over_ranks && !Traits::has_loss ? Accumulate::TwoPass : Scope::accumulate;
+  static constexpr Accumulate how = Scope::over_ranks && !Traits::has_loss ? Accumulate::TwoPass : Scope::accumulate;
 
   explicit StepRecord(Index experts) : experts_(experts), zero_scores_(std::size_t(Needs::slots(experts))) {
     bias_load_.reserve(Pooled::slots(experts));
   }
 
   bool open() const { return micro_batches_ > 0; }
+  /// StateError that names the call, unless a step is open, is not, or has observed what the call reads.
+  void require_open(char const* what) const {
+    if (!open()) refuse<StateError>(what, "an open step (call begin_step first)", "none");
+  }
+  void require_closed(char const* what) const {
+    if (open()) refuse<StateError>(what, "no open step (call end_step or abandon_step first)", "one");
+  }
+  void require_observed(char const* what, Index g, Accumulate of) const {
+    require_open(what);
+    if (g < 0 || g >= micro_batches_) // the sentence is only written when it is needed
+      require_within(std::string(what) + ": micro-batch", 0, micro_batches_ - 1, g);
+    Index const needed = of == Accumulate::TwoPass ? micro_batches_ : g + 1;
+    if (observed_ < needed)
+      refuse<StateError>(std::string(what) + " of micro-batch " + std::to_string(g) + ": observed micro-batches",
+                         "at least " + std::to_string(needed), std::to_string(observed_));
+  }
   Index micro_batches() const { return micro_batches_; }
   Index observed() const { return observed_; }
   Index sequences(Index g) const { return first_row_[std::size_t(g) + 1] - first_row_[std::size_t(g)]; }

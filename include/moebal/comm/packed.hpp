@@ -5,6 +5,7 @@
 
 #include "../core/communication.hpp"
 #include "../core/errors.hpp"
+#include "handshake.hpp"
 #include "self.hpp"
 
 #include <concepts>
@@ -49,7 +50,6 @@ template <comm_backend Inner> class Packed {
       require_at_least("parts of a packed message", 1, parts);
     }
     Inner const& inner() const { return inner_; }
-    Index parts() const { return parts_; }
 
     /// The message with the values as its last part; started if it is full.
     std::shared_ptr<Message> put(VectorView<std::int64_t const> values) {
@@ -138,10 +138,12 @@ public:
     VectorView<std::int64_t> to_;
   };
 
-  /// parts >= 1: how many sums make a message full; the same on all ranks.
-  Packed(Inner inner, Index parts) : mailbox_(std::make_shared<Mailbox>(std::move(inner), parts)) {}
+  /// parts >= 1: how many sums make a message full. Collective where there are several ranks: a handshake finds the
+  /// rank that names another number.
+  Packed(Inner inner, Index parts) : mailbox_(std::make_shared<Mailbox>(std::move(inner), parts)) {
+    if (size() > 1) handshake(this->inner(), {{"parts of a packed message", parts}});
+  }
   Inner const& inner() const { return mailbox_->inner(); }
-  Index parts() const { return mailbox_->parts(); }
 
   Index rank() const { return inner().rank(); }
   Index size() const { return inner().size(); }
