@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include "model.hpp"
+#include "ours.hpp"
 
 #include <vector>
 
@@ -26,5 +26,12 @@ struct CountingSort {
   Index experts;
   std::vector<Index> offsets, order, slot_of, next;
 };
+
+/// The work of sorting the ids that ours has routed.
+inline auto sorted_ids(Model const& m) {
+  return [sort = CountingSort(m)](Ours& o, Index first) mutable {
+    sort(o.routing.expert_ids().row(first), o.tokens * o.model.top_k);
+  };
+}
 
 } // namespace bench

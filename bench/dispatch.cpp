@@ -46,9 +46,7 @@ template <class Path> auto plan_with(Model const& m, Path path) {
 }
 auto counting_sort(Ours& ours) {
   route_all(ours);
-  return [sort = CountingSort(ours.model)](Ours& o, Index first) mutable {
-    sort(o.routing.expert_ids().row(first), o.tokens * o.model.top_k);
-  };
+  return sorted_ids(ours.model);
 }
 
 Part const part([](Pairs const& pairs) {

@@ -25,9 +25,7 @@ void check(Ours& ours) {
 }
 auto counting_sort(Ours& ours) {
   check(ours);
-  return [sort = CountingSort(ours.model)](Ours& o, Index first) mutable {
-    sort(o.routing.expert_ids().row(first), o.tokens * o.model.top_k);
-  };
+  return sorted_ids(ours.model);
 }
 
 Part const part([](Pairs const& pairs) {

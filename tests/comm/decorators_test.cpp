@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Backends around backends: recording.hpp and delayed.hpp.
+#include "support/refusal.hpp"
 #include "support/test.hpp"
 
 #include "comm/conformance.hpp"
@@ -38,14 +39,6 @@ constexpr auto sum = CommVerb::all_reduce_sum;
 
 template <class Request> void poll(Request& request) {
   while (!request.done()) std::this_thread::sleep_for(1ms);
-}
-template <class F> std::string text_of_refusal(F&& f) {
-  try {
-    f();
-  } catch (ShapeError const& error) {
-    return error.what();
-  }
-  return "not refused";
 }
 
 } // namespace
@@ -169,9 +162,9 @@ BOOST_AUTO_TEST_CASE(a_failure_is_not_delayed_away) {
 }
 
 BOOST_AUTO_TEST_CASE(impossible_delays_are_refused) {
-  BOOST_TEST(text_of_refusal([] { Delayed(Self{}, {.latency = -1ns}); }).starts_with("moebal: DelayOptions::latency"));
-  BOOST_TEST(text_of_refusal([] { Delayed(Self{}, {.latency = 2h}); }).starts_with("moebal: DelayOptions::latency"));
-  BOOST_TEST(text_of_refusal([] { Delayed(Self{}, {.bytes_per_second = 0}); }) ==
+  BOOST_TEST(refusal([] { Delayed(Self{}, {.latency = -1ns}); }).starts_with("moebal: DelayOptions::latency"));
+  BOOST_TEST(refusal([] { Delayed(Self{}, {.latency = 2h}); }).starts_with("moebal: DelayOptions::latency"));
+  BOOST_TEST(refusal([] { Delayed(Self{}, {.bytes_per_second = 0}); }) ==
              "moebal: DelayOptions::bytes_per_second: needed more than 0, had 0.000000");
   BOOST_CHECK_THROW(Delayed(Self{}, {.bytes_per_second = std::numeric_limits<double>::quiet_NaN()}), ShapeError);
 }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "support/refusal.hpp"
 #include "support/test.hpp"
 
 #include <moebal/comm/threads.hpp>
@@ -12,14 +13,6 @@
 using namespace moebal;
 
 namespace {
-template <class F> std::string refusal(F&& f) {
-  try {
-    f();
-  } catch (ShapeError const& error) {
-    return error.what();
-  }
-  return "";
-}
 std::vector<ExpertId> experts_of(Topology const& topology, Index rank) {
   auto const view = topology.experts_of(rank);
   return {view.begin(), view.end()};

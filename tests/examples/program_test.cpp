@@ -68,6 +68,14 @@ Settings tiny(Texts const& texts) {
   return s;
 }
 
+/// A tiny run, and little to validate.
+struct Tiny {
+  Texts texts;
+  Settings s = tiny(texts);
+  Corpus const corpus{domains_of(s.text)};
+  Validation const little{.at_end = 2, .midway = 1, .checkpoints = 4};
+};
+
 } // namespace
 
 BOOST_AUTO_TEST_SUITE(examples_program)
@@ -200,12 +208,8 @@ BOOST_AUTO_TEST_CASE(a_run_goes_on_with_other_ranks) {
   BOOST_TEST(with({"--resume", "--ranks", "4", "--micro-batches", "1"}).code == 0);
 }
 
-BOOST_AUTO_TEST_CASE(one_rank_with_one_micro_batch_is_every_scope_at_once) {
-  Texts texts;
-  Settings s = tiny(texts);
+BOOST_FIXTURE_TEST_CASE(one_rank_with_one_micro_batch_is_every_scope_at_once, Tiny) {
   s.ranks = s.micro_batches = 1;
-  Corpus const corpus(domains_of(s.text));
-  Validation const little{.at_end = 2, .midway = 1, .checkpoints = 4};
   auto const run = [&](char const* name) {
     Record record = train_on_threads(corpus, s, {}, little, contestant(*find_strategy(name), s.top_k), 4);
     record.name.clear();
@@ -218,12 +222,8 @@ BOOST_AUTO_TEST_CASE(one_rank_with_one_micro_batch_is_every_scope_at_once) {
   BOOST_TEST((run("none-softmax") != micro));
 }
 
-BOOST_AUTO_TEST_CASE(messages_of_the_layers_change_no_number) {
-  Texts texts;
-  Settings s = tiny(texts);
+BOOST_FIXTURE_TEST_CASE(messages_of_the_layers_change_no_number, Tiny) {
   s.layers = 3;
-  Corpus const corpus(domains_of(s.text));
-  Validation const little{.at_end = 2, .midway = 1, .checkpoints = 4};
   for (char const* name : {"loss-global", "loss-running", "bias-global-sigmoid", "bias-micro-softmax"}) {
     BOOST_TEST_CONTEXT(name) {
       auto const run = [&](BalancerMessages messages) {
@@ -238,11 +238,8 @@ BOOST_AUTO_TEST_CASE(messages_of_the_layers_change_no_number) {
   }
 }
 
-BOOST_AUTO_TEST_CASE(statistics_of_all_layers_are_one_message_a_step) {
-  Texts texts;
-  Settings s = tiny(texts);
+BOOST_FIXTURE_TEST_CASE(statistics_of_all_layers_are_one_message_a_step, Tiny) {
   s.layers = 3;
-  Corpus const corpus(domains_of(s.text));
   auto const calls = [&](BalancerMessages messages) {
     s.balancer_messages = messages;
     std::int64_t of_rank_0 = 0;
@@ -270,12 +267,8 @@ BOOST_AUTO_TEST_CASE(a_slow_network_is_measured) {
   BOOST_TEST(!std::filesystem::exists("train_moe_lm_out"));
 }
 
-BOOST_AUTO_TEST_CASE(experts_spread_over_the_ranks_learn_the_same) {
-  Texts texts;
-  Settings s = tiny(texts);
+BOOST_FIXTURE_TEST_CASE(experts_spread_over_the_ranks_learn_the_same, Tiny) {
   s.layers = 2;
-  Corpus const corpus(domains_of(s.text));
-  Validation const little{.at_end = 2, .midway = 1, .checkpoints = 4};
   for (double const capacity : {0.0, 1.25})
     for (int const ranks : {1, 2, 4}) {
       BOOST_TEST_CONTEXT(ranks << " ranks, capacity " << capacity) {
@@ -299,13 +292,9 @@ BOOST_AUTO_TEST_CASE(experts_spread_over_the_ranks_learn_the_same) {
                     std::invalid_argument); // 8 experts
 }
 
-BOOST_AUTO_TEST_CASE(a_run_goes_on_in_either_form) {
-  Texts texts;
-  Settings s = tiny(texts);
+BOOST_FIXTURE_TEST_CASE(a_run_goes_on_in_either_form, Tiny) {
   s.ranks = 2;
   s.layers = 2;
-  Corpus const corpus(domains_of(s.text));
-  Validation const little{.at_end = 2, .midway = 1, .checkpoints = 4};
   auto const contest = contestant(*find_strategy("bias-global-sigmoid"), s.top_k);
   Record const whole = train_on_threads(corpus, s, {}, little, contest, 4);
   for (bool const first_spread : {false, true}) {
@@ -327,10 +316,7 @@ BOOST_AUTO_TEST_CASE(a_run_goes_on_in_either_form) {
   }
 }
 
-BOOST_AUTO_TEST_CASE(a_state_of_another_model_is_refused) {
-  Texts texts;
-  Settings s = tiny(texts);
-  Corpus const corpus(domains_of(s.text));
+BOOST_FIXTURE_TEST_CASE(a_state_of_another_model_is_refused, Tiny) {
   Midway midway;
   midway.learned.weights = {1, 2, 3};
   BOOST_CHECK_THROW(train_on_threads(corpus, s, {}, {}, contestant(*find_strategy("loss-global"), s.top_k), 4, midway),

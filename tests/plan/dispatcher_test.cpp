@@ -22,37 +22,23 @@ template <class F> void on_ranks(F const& f) {
 
 /// Ranks whose exchanges of rows are wrong in one way.
 enum class Fault { None, SwappedCounts, WrongOffset, LostRow, RowTwice };
-template <Fault fault> struct Faulty {
-  using memory = HostMemory;
-  using Request = Threads::Request;
-  Threads inner;
-
-  Index rank() const { return inner.rank(); }
-  Index size() const { return inner.size(); }
-  Index node_of(Index rank) const { return inner.node_of(rank); }
-  template <summable T> Request start_all_reduce_sum(VectorView<T> values) const {
-    return inner.start_all_reduce_sum(values);
-  }
-  template <class T> Request start_all_gather(VectorView<T const> mine, VectorView<T> all) const {
-    return inner.start_all_gather(mine, all);
-  }
+template <Fault fault> struct Faulty : Threads {
   template <class T>
   Request start_all_to_all_v(MatrixView<T const> send, VectorView<Index const> send_rows, MatrixView<T> receive,
                              VectorView<Index const> receive_rows) const {
     Index const rows = std::accumulate(send_rows.begin(), send_rows.end(), Index(0));
     if (!std::same_as<T, std::byte> || fault == Fault::None || rows < 2)
-      return inner.start_all_to_all_v(send, send_rows, receive, receive_rows);
-    if (fault == Fault::SwappedCounts) return inner.start_all_to_all_v(send, receive_rows, receive, send_rows);
+      return Threads::start_all_to_all_v(send, send_rows, receive, receive_rows);
+    if (fault == Fault::SwappedCounts) return Threads::start_all_to_all_v(send, receive_rows, receive, send_rows);
     std::vector<T> copy; // Threads has taken it when the start returns
     for (Index r = 0; r < rows; ++r) {
       Index const from = fault == Fault::WrongOffset ? (r + 1) % rows : fault == Fault::RowTwice ? (r == 1 ? 0 : r) : r;
       copy.insert(copy.end(), send.row(from), send.row(from) + send.cols());
       if (fault == Fault::LostRow && r == rows - 1) std::fill(copy.end() - send.cols(), copy.end(), T{});
     }
-    return inner.start_all_to_all_v(MatrixView<T const>(copy.data(), rows, send.cols()), send_rows, receive,
-                                    receive_rows);
+    return Threads::start_all_to_all_v(MatrixView<T const>(copy.data(), rows, send.cols()), send_rows, receive,
+                                       receive_rows);
   }
-  Request start_barrier() const { return inner.start_barrier(); }
 };
 
 template <Fault fault> bool is_caught(Index ranks) {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "support/refusal.hpp"
 #include "support/test.hpp"
 
 #include <moebal/core/random.hpp>
@@ -26,15 +27,6 @@ Rows drawn(Index ranks, std::uint64_t seed) {
 // Inside a node: 1 s, half a second a message, 10 bytes a second; between: 5 s, 2 s, 2 bytes a second.
 Network small() { return {.rank = {0, 0, 100}, .node = {1, 0.5, 10}, .between = {5, 2, 2}}; }
 Topology two_by_two() { return Topology({.experts = 4, .ranks = 4, .ranks_per_node = 2}); }
-
-template <class F> std::string refusal(F f) {
-  try {
-    f();
-  } catch (ShapeError const& error) {
-    return error.what();
-  }
-  return "nothing was refused";
-}
 
 template <class F> void on_each_path(F f) {
   f(path::Flat{});

@@ -19,29 +19,16 @@ std::vector<std::int64_t> matrix(Traffic const& traffic) {
 }
 
 /// Writes down how many rows of bytes go to each rank.
-struct Counting {
-  using memory = HostMemory;
-  using Request = Threads::Request;
-  Threads inner;
+struct Counting : Threads {
   std::shared_ptr<std::vector<std::int64_t>> sent;
 
-  Index rank() const { return inner.rank(); }
-  Index size() const { return inner.size(); }
-  Index node_of(Index rank) const { return inner.node_of(rank); }
-  template <summable T> Request start_all_reduce_sum(VectorView<T> values) const {
-    return inner.start_all_reduce_sum(values);
-  }
-  template <class T> Request start_all_gather(VectorView<T const> mine, VectorView<T> all) const {
-    return inner.start_all_gather(mine, all);
-  }
   template <class T>
   Request start_all_to_all_v(MatrixView<T const> send, VectorView<Index const> send_rows, MatrixView<T> receive,
                              VectorView<Index const> receive_rows) const {
     if (std::same_as<T, std::byte>)
       for (Index r = 0; r < size(); ++r) (*sent)[std::size_t(rank() * size() + r)] += send_rows[r];
-    return inner.start_all_to_all_v(send, send_rows, receive, receive_rows);
+    return Threads::start_all_to_all_v(send, send_rows, receive, receive_rows);
   }
-  Request start_barrier() const { return inner.start_barrier(); }
 };
 
 template <class Comm, class Path> void as_sent(Comm const& threads, Path path) {

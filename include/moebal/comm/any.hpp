@@ -3,13 +3,13 @@
 
 // Any way to talk between ranks behind one type, chosen at run time: what calls it is compiled once.
 
+#include "../core/bytes.hpp"
 #include "../core/communication.hpp"
 
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <type_traits>
 #include <utility>
 
 namespace moebal {
@@ -51,25 +51,16 @@ public:
 
   template <summable T> Request start_all_reduce_sum(VectorView<T> values) const { return held_->sum(values); }
   template <class T> Request start_all_gather(VectorView<T const> mine, VectorView<T> all) const {
-    return held_->gather(as_bytes(mine), as_bytes(all));
+    return held_->gather(detail::as_bytes(mine), detail::as_bytes(all));
   }
   template <class T>
   Request start_all_to_all_v(MatrixView<T const> send, VectorView<Index const> send_rows, MatrixView<T> receive,
                              VectorView<Index const> receive_rows) const {
-    return held_->exchange(as_bytes(send), send_rows, as_bytes(receive), receive_rows);
+    return held_->exchange(detail::as_bytes(send), send_rows, detail::as_bytes(receive), receive_rows);
   }
   Request start_barrier() const { return held_->barrier(); }
 
 private:
-  template <class T> using Byte = std::conditional_t<std::is_const_v<T>, std::byte const, std::byte>;
-  template <class T> static VectorView<Byte<T>> as_bytes(VectorView<T> v) {
-    return {reinterpret_cast<Byte<T>*>(v.data()), v.size() * Index(sizeof(T))};
-  }
-  template <class T> static MatrixView<Byte<T>> as_bytes(MatrixView<T> m) {
-    constexpr Index size = sizeof(T);
-    return {reinterpret_cast<Byte<T>*>(m.data()), m.rows(), m.cols() * size, m.row_stride() * size};
-  }
-
   struct Verbs {
     virtual ~Verbs() = default;
     virtual Index rank() const = 0;

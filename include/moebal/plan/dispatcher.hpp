@@ -145,7 +145,7 @@ public:
     require_plan();
     MatrixView<element_of<X> const> const tokens = as_matrix(x);
     require_equal("rows of x [T, D]", plan_.tokens(), tokens.rows());
-    auto const from = detail::byte_rows(tokens);
+    auto const from = detail::as_bytes(tokens);
     auto const to = checked("rows of received", rows_needed(), as_matrix(received));
     require_same_columns(from, to);
     if (!tokens_planned_) tokens_.plan(comm_, exchange_, view());
@@ -216,7 +216,7 @@ private:
   template <class T> auto checked(char const* name, Index rows, MatrixView<T> matrix) const {
     require_plan();
     require_at_least(name, rows, matrix.rows());
-    return detail::byte_rows(matrix);
+    return detail::as_bytes(matrix);
   }
   template <class A, class B> static void require_same_columns(A const& from, B const& to) {
     require_equal("bytes of a row that is received (as sent)", from.cols(), to.cols());

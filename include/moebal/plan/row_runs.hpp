@@ -3,6 +3,7 @@
 
 // Runs of rows that change places together: what an exchange between ranks leaves to be done in memory.
 
+#include "../core/bytes.hpp"
 #include "../core/execution.hpp"
 
 #include <cstring>
@@ -22,13 +23,6 @@ struct RowRun {
 /// Rows of bytes.
 using ByteRows = MatrixView<std::byte>;
 using ConstByteRows = MatrixView<std::byte const>;
-template <class T> auto byte_rows(MatrixView<T> rows) {
-  static_assert(std::is_trivially_copyable_v<T>, "moebal: rows of this type cannot be sent by copying their bits");
-  using Byte = std::conditional_t<std::is_const_v<T>, std::byte const, std::byte>;
-  constexpr Index bytes = Index(sizeof(T));
-  return MatrixView<Byte>(reinterpret_cast<Byte*>(rows.data()), rows.rows(), rows.cols() * bytes,
-                          rows.row_stride() * bytes);
-}
 
 inline void copy_rows(ConstByteRows from, Index first, ByteRows to, Index to_first, Index rows) {
   std::size_t const bytes = std::size_t(from.cols());
