@@ -84,8 +84,8 @@ balancer's all-reduce, gradients if asked, and the rest.
       format("%d", links.at("ranks").get<int>()) +
       " MPI ranks (Open MPI) on 2 nodes that are network namespaces of this machine with 2 cores: shared memory "
       "inside, TCP over a veth\n"
-      "pair between; the library's own `all_to_all_v`, lower quartile of 101 rounds that took turns, on a machine "
-      "with other work. " +
+      "pair between; the library's own `all_to_all_v`, lower quartile of 501 rounds that took turns, with nothing else "
+      "running. " +
       measured_words(links) + R"md(
 
 )md" + measured(links) +

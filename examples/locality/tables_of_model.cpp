@@ -111,8 +111,7 @@ std::string measured_words(json const& links) {
   std::vector<double> const near = errors(links, fits), far = errors(links, [](json const&e) { return !fits(e); });
   return "Fitted: " + machine_text(links) + ".\nMedian error " +
          format("%.0f %%, largest %.0f %% up to 1024 tokens a rank, within the sizes that were fitted; beyond them "
-                "(4096) %.0f %%: "
-                "there the ranks, two\nto a core, wait for each other's time slices, which no line describes.",
+                "(4096) %.0f %%.",
                 100 * median(near), 100 * near.back(), 100 * median(far));
 }
 

@@ -16,7 +16,7 @@ namespace locality {
 /// Work that all ranks do together, timed in turns, so that what else the machine does meets all of it alike.
 template <moebal::communicator Comm> class Timed {
 public:
-  static constexpr int rounds = 101;
+  static constexpr int rounds = 501;
 
   /// Returns the number of the work.
   std::size_t add(std::function<void()> work) {
