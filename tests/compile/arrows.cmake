@@ -12,6 +12,7 @@ set(bridges
 # Other people's headers: the standard library everywhere, the rest only in the header that adapts it.
 set(guests
   "backend/ -> immintrin.h|arm_neon.h"
+  "backend/cuda -> cuda.*|cooperative_groups.h"
   "backend/eigen -> (unsupported/)?Eigen/.*"
   "backend/kokkos -> Kokkos_.*"
   "backend/thrust -> (thrust|cub|cuda)/.*|cuda.*"

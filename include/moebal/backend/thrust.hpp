@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// Thrust: its host systems (CPP, OMP, TBB) and CUDA streams with the same code, for users without Kokkos.
+// Thrust: its host systems (CPP, OMP, TBB) and CUDA streams, for users without Kokkos.
 
 #include "../core/execution.hpp"
 #include "items.hpp"
@@ -11,14 +11,13 @@
 #include <thrust/for_each.h>
 #include <thrust/host_vector.h>
 #include <thrust/iterator/counting_iterator.h>
-#include <thrust/scan.h>
 
 #include <algorithm>
 #include <thread>
 
 #if defined(__CUDACC__)
+#include "cuda_stream.hpp"
 #include <thrust/system/cuda/execution_policy.h>
-#include <thrust/system_error.h>
 #else
 #include "host_rows.hpp"
 #endif
@@ -37,61 +36,104 @@ template <class Policy> inline constexpr bool thrust_on_cuda = false;
 inline constexpr bool thrust_packs = true;
 inline constexpr Index thrust_tile_rows = host_tile_rows, thrust_block_rows = host_block_rows;
 #endif
-template <class Policy> using thrust_memory = std::conditional_t<thrust_on_cuda<Policy>, DeviceMemory, HostMemory>;
 
-/// On a host a worker takes a run of rows; on a device, where a worker is a thread, every workers-th one.
-template <class Body, class Memory> struct ThrustForRows {
-  static constexpr bool runs = std::same_as<Memory, HostMemory>;
+/// On a host a worker takes a run of rows.
+template <class Body> struct ThrustForRows {
   Body body;
   std::byte* scratch;
   std::size_t bytes;
   Index n, workers;
   MOEBAL_FN void operator()(Index worker) const {
     std::byte* const mine = scratch + std::size_t(worker) * bytes;
-    Index const first = runs ? n * worker / workers : worker, last = runs ? n * (worker + 1) / workers : n;
-    if constexpr (runs && thrust_packs)
+    Index const first = n * worker / workers, last = n * (worker + 1) / workers;
+    if constexpr (thrust_packs)
       host_rows(body, mine, worker, first, last);
     else
-      for (Index row = first; row < last; row += runs ? 1 : workers) body(SerialLanes{}, mine, worker, row);
+      for (Index row = first; row < last; ++row) body(SerialLanes{}, mine, worker, row);
   }
 };
 
-/// An exclusive scan by one thread.
-template <class Memory> struct ScanAlone {
-  VectorView<std::int64_t, Memory> v;
-  MOEBAL_FN void operator()(Index) const {
-    std::int64_t sum = 0;
-    for (Index i = 0; i < v.size(); ++i) {
-      std::int64_t const here = v[i];
-      v[i] = sum;
-      sum += here;
-    }
+/// The primitives on one of Thrust's host systems.
+template <class Policy> class ThrustHost {
+public:
+  using memory = HostMemory;
+  static constexpr Index tile_rows = thrust_tile_rows;   // rows that a body may be asked for at once
+  static constexpr Index block_rows = thrust_block_rows; // rows whose logits are made at once
+
+  explicit ThrustHost(Policy policy) : ThrustHost(policy, Index(std::thread::hardware_concurrency())) {}
+  /// workers: rows that may be in flight; no fewer than threads.
+  ThrustHost(Policy policy, Index workers) : policy_(policy), workers_(std::max<Index>(workers, 1)) {}
+
+  Index workers() const { return workers_; }
+  Index copies() const { return workers_; } // rows are taken by single threads, which add without atomics
+
+  template <class Body>
+  void for_rows(Index n, std::size_t bytes, WorkspaceView<memory> workspace, Body const& body) const {
+    std::byte* const scratch = workspace.template take<std::byte>(Index(bytes) * workers_);
+    if (n > 0) for_each(workers_, ThrustForRows<Body>{body, scratch, bytes, n, workers_});
   }
+  template <class F> void for_each(Index n, F const& f) const {
+    if (n > 0) thrust::for_each_n(policy_, thrust::counting_iterator<Index>(0), n, f);
+  }
+  void exclusive_scan(VectorView<std::int64_t> v) const { for_each(1, ScanAlone{v}); }
+  void reduce_columns(MatrixView<std::int64_t const> m, VectorView<std::int64_t> sums) const {
+    for_each(sums.size(), SumColumn<memory>{m, sums});
+  }
+  template <class T> void copy(VectorView<T const> from, VectorView<T> to) const {
+    for_each(from.size(), CopyElement<T, memory>{from, to});
+  }
+  template <class T> void fill(VectorView<T> v, T value) const {
+    for_each(v.size(), FillElement<T, memory>{v, value});
+  }
+  void fence() const {}
+
+private:
+  /// An exclusive scan by one thread.
+  struct ScanAlone {
+    VectorView<std::int64_t> v;
+    MOEBAL_FN void operator()(Index) const {
+      std::int64_t sum = 0;
+      for (Index i = 0; i < v.size(); ++i) {
+        std::int64_t const here = v[i];
+        v[i] = sum;
+        sum += here;
+      }
+    }
+  };
+
+  Policy policy_;
+  Index workers_;
 };
+
+#if defined(__CUDACC__)
+/// The primitives on the stream of a CUDA policy.
+template <class Policy> class ThrustCuda : public CudaStream {
+public:
+  explicit ThrustCuda(Policy policy) : CudaStream(thrust::cuda_cub::stream(policy)) {}
+};
+template <class Policy>
+using thrust_machine = typename std::conditional_t<thrust_on_cuda<Policy>, std::type_identity<ThrustCuda<Policy>>,
+                                                   std::type_identity<ThrustHost<Policy>>>::type;
+#else
+template <class Policy> using thrust_machine = ThrustHost<Policy>;
+#endif
 
 } // namespace detail
 
 /// A Thrust execution policy:
 ///   ThrustExec exec{thrust::omp::par};
 ///   ThrustExec exec{thrust::cuda::par_nosync.on(stream)};  or, the same,  ThrustExec exec{stream};
-/// On CUDA, with par_nosync, nothing waits for anything: the work is ordered on the stream, and fence() waits for it.
-/// On a host system a call returns when its work is done. Results depend on neither the policy nor `workers`.
-template <class Policy> class ThrustExec {
-  static constexpr bool host = !detail::thrust_on_cuda<Policy>;
+/// On CUDA nothing waits for anything, whatever the policy: the work is ordered on its stream, fence() waits for it, and
+/// a CUDA graph may capture it; a warp takes a row. On a host system a call returns when its work is done, and
+/// ThrustExec{policy, workers} says how many rows may be in flight. Results depend on neither.
+template <class Policy> class ThrustExec : public detail::thrust_machine<Policy> {
+  using Machine = detail::thrust_machine<Policy>;
 
 public:
-  using memory = detail::thrust_memory<Policy>;
-  static constexpr Index tile_rows = host ? detail::thrust_tile_rows : 0; // rows that a body may be asked for at once
-  static constexpr Index block_rows = host ? detail::thrust_block_rows : 0; // rows whose logits are made at once
-  /// Rows in flight on a device: each has private scratch and statistics, which must be cleared and summed.
-  static constexpr Index device_workers = 4096;
-  /// Vectors up to this long are scanned by one thread of a device; thrust takes longer ones, with temporary memory of
-  /// the policy.
-  static constexpr Index short_scan = 4096;
-
-  explicit ThrustExec(Policy policy) : ThrustExec(policy, default_workers()) {}
-  /// workers: rows that may be in flight; on a host, no fewer than threads.
-  ThrustExec(Policy policy, Index workers) : policy_(policy), workers_(std::max<Index>(workers, 1)) {}
+  explicit ThrustExec(Policy policy) : Machine(policy), policy_(policy) {}
+  ThrustExec(Policy policy, Index workers)
+    requires std::constructible_from<Machine, Policy, Index>
+      : Machine(policy, workers), policy_(policy) {}
 
 #if defined(__CUDACC__)
   template <class Stream>
@@ -100,49 +142,9 @@ public:
 #endif
 
   Policy const& policy() const { return policy_; }
-  Index workers() const { return workers_; }
-  Index copies() const { return workers_; } // rows are taken by single threads, which add without atomics
-
-  template <class Body>
-  void for_rows(Index n, std::size_t bytes, WorkspaceView<memory> workspace, Body const& body) const {
-    std::byte* const scratch = workspace.template take<std::byte>(Index(bytes) * workers_);
-    if (n > 0) for_each(workers_, detail::ThrustForRows<Body, memory>{body, scratch, bytes, n, workers_});
-  }
-  template <class F> void for_each(Index n, F const& f) const {
-    if (n > 0) thrust::for_each_n(policy_, thrust::counting_iterator<Index>(0), n, f);
-  }
-  void exclusive_scan(VectorView<std::int64_t, memory> v) const {
-    if (host || v.size() <= short_scan)
-      for_each(1, detail::ScanAlone<memory>{v});
-    else
-      thrust::exclusive_scan(policy_, v.data(), v.data() + v.size(), v.data(), std::int64_t(0));
-  }
-  void reduce_columns(MatrixView<std::int64_t const, memory> m, VectorView<std::int64_t, memory> sums) const {
-    for_each(sums.size(), detail::SumColumn<memory>{m, sums});
-  }
-  template <class T> void copy(VectorView<T const, memory> from, VectorView<T, memory> to) const {
-    for_each(from.size(), detail::CopyElement<T, memory>{from, to});
-  }
-  template <class T> void fill(VectorView<T, memory> v, T value) const {
-    for_each(v.size(), detail::FillElement<T, memory>{v, value});
-  }
-  /// Waits for all work submitted before. Throws thrust::system_error for an error of the device.
-  void fence() const {
-#if defined(__CUDACC__)
-    if constexpr (!host) {
-      Policy policy = policy_; // Thrust asks a mutable one
-      cudaError_t const status = cudaStreamSynchronize(thrust::cuda_cub::stream(policy));
-      if (status != cudaSuccess)
-        throw thrust::system_error(status, thrust::cuda_category(), "moebal: ThrustExec::fence");
-    }
-#endif
-  }
 
 private:
-  static Index default_workers() { return host ? Index(std::thread::hardware_concurrency()) : device_workers; }
-
   Policy policy_;
-  Index workers_;
 };
 
 #if defined(__CUDACC__)

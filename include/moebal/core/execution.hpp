@@ -43,6 +43,17 @@ concept execution =
       exec.fill(v, std::int64_t{});
     };
 
+/// A body of for_rows that adds integers up: to sums() [sums_size()], or wherever with_sums(p) is told. Null: to nothing.
+template <class Body>
+concept summing_body = requires(Body const& body, std::int64_t* sums) {
+  { body.sums() } -> std::same_as<std::int64_t*>;
+  { body.sums_size() } -> std::same_as<Index>;
+  { body.with_sums(sums) } -> std::same_as<Body>;
+};
+/// An execution whose for_rows sets the sums of a summing_body to 0 before it adds, which spares a launch.
+template <class Exec>
+concept clears_sums = execution<Exec> && requires { requires Exec::clears_sums; };
+
 /// Whether the kernels of Exec can read memory of this kind.
 template <class Memory, class Exec>
 concept reachable_from = std::same_as<Memory, typename Exec::memory>;

@@ -4,6 +4,7 @@
 // One word per candidate whose integer order is the library's order: the better key first, equal keys by the lower id, NaN
 // below everything. A maximum over such words carries the tie contract to any machine, in any reduction order.
 
+#include "half.hpp"
 #include "ids.hpp"
 #include "math.hpp"
 
@@ -38,6 +39,16 @@ MOEBAL_FN inline std::uint64_t rank_word(float key, Index id) {
 MOEBAL_FN inline rank_word_t<double> rank_word(double key, Index id) {
   return rank_word_t<double>(order_key(key)) << 32 | std::uint32_t(0x7fffffff - id);
 }
+/// A rank word of 32 bits, for a logit of 16 bits and an id below 2^16: orders like rank_word.
+template <class Logit>
+  requires(sizeof(Logit) == 2)
+MOEBAL_FN inline std::uint32_t short_rank_word(Logit x, Index id) {
+  constexpr std::uint32_t infinity = std::is_same_v<Logit, BFloat16> ? 0x7f80 : 0x7c00;
+  std::uint32_t const bits = x.bits == 0x8000u ? 0u : std::uint32_t(x.bits);
+  std::uint32_t const key = (bits & 0x8000u) != 0 ? ~bits & 0xffffu : bits | 0x8000u;
+  return ((bits & 0x7fffu) > infinity ? 0u : key) << 16 | (0xffffu - std::uint32_t(id));
+}
+MOEBAL_FN inline ExpertId short_id_of(std::uint32_t word) { return ExpertId(0xffffu - (word & 0xffffu)); }
 /// word where it is below bound, else 0.
 template <class Word> MOEBAL_FN inline Word below(Word word, Word bound) { return word < bound ? word : Word(0); }
 template <class Word> MOEBAL_FN inline ExpertId id_of(Word word) {

@@ -54,8 +54,8 @@ private:
     std::vector<ExpertId> const chosen(ids.begin(), ids.end());
     std::vector<Real> scratch(3 * ids.size(), Real(1e30)), d(logits_.size(), Real(1e30));
     Index const top_k = Index(ids.size());
-    gate::pull_row(SerialLanes{}, gate_, x(), experts(), slopes, chosen.data(), top_k, top_k, pulls, scratch.data(),
-                   d.data());
+    gate::pull_row(SerialLanes{}, gate_, x(), experts(), slopes,
+                   gate::Choices<Real>{chosen.data(), top_k, top_k, pulls, scratch.data()}, d.data());
     return d;
   }
   LogitRow<Real> x() const { return {logits_.data()}; }

@@ -4,6 +4,7 @@
 // Room between experts: each expert's slots padded with fillers to whole blocks (grouped matrix products that work in
 // tiles), or to one fixed number (a dense [E, C] buffer). Sizes are known before the ids are, and nothing is read back.
 
+#include "../backend/warp_lanes.hpp"
 #include "../core/execution.hpp"
 #include "plan.hpp"
 
@@ -55,7 +56,12 @@ template <class Memory> struct FillBlock {
   Index order_size;
   Flat<Index> slot_of;
   ExpertId* block_experts; // or null
-  MOEBAL_FN void operator()(Index b) const {
+  MOEBAL_FN void operator()(Index b) const { fill(b, 0, 1); }
+  template <class Warp> MOEBAL_FN void warp(Warp, Index b) const { fill(b, Warp::lane(), warp_size); }
+
+private:
+  // Slots `lane`, lane + lanes, ... of block b.
+  MOEBAL_FN void fill(Index b, Index lane, Index lanes) const {
     Index const first = b * block;
     Index low = 0, high = experts; // the last expert that starts at or before `first`; empty experts are passed over
     while (high - low > 1) {
@@ -63,10 +69,10 @@ template <class Memory> struct FillBlock {
       (offsets[middle] <= first ? low : high) = middle;
     }
     bool const used = first < offsets[experts];
-    if (block_experts) block_experts[b] = used ? ExpertId(low) : no_expert;
+    if (block_experts && lane == 0) block_experts[b] = used ? ExpertId(low) : no_expert;
     Index const size = tight.kept[low];
     Index const end = first + block < order_size ? first + block : order_size;
-    for (Index slot = first; slot < end; ++slot) {
+    for (Index slot = first + lane; slot < end; slot += lanes) {
       Index const rank = slot - offsets[low];
       Index const pair = used && rank < size ? tight.order[tight.offsets[low] + rank] : no_slot;
       order[slot] = pair;

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// The one sort that plans are made of: stable, into few bins, with for_each and exclusive_scan alone. Items are cut
+// The one sort that plans are made of: stable, into few bins, with for_each and exclusive_scan alone. Its functors have
+// a form for a warp each (backend/warp_rows.hpp), which takes 32 items at once. Items are cut
 // into chunks; each chunk counts its items into a private row, the rows are summed over the chunks of each bin, and
 // each chunk then places its items in order. The result does not depend on the cut, hence neither on threads nor
 // machine.
 
+#include "../backend/warp_lanes.hpp"
 #include "../core/workspace.hpp"
 
 #include <cstdint>
@@ -27,6 +29,18 @@ struct Cut {
   MOEBAL_FN Index first(Index c) const { return items / chunks * c + (c < items % chunks ? c : items % chunks); }
 };
 
+inline constexpr Index warp_items = warp_size; // that a warp takes at once
+/// Lanes of a warp with the same bin.
+template <class Warp> struct Peers {
+  int before; // among the lower lanes
+  int all;
+  MOEBAL_FN explicit Peers(Index bin) {
+    unsigned const same = Warp::match(std::uint32_t(bin)), lower = (1u << Warp::lane()) - 1;
+    before = __builtin_popcount(same & lower);
+    all = __builtin_popcount(same);
+  }
+};
+
 /// Bin(i) is in [0, bins), or negative for an item that goes nowhere.
 template <class Bin> struct CountChunk {
   Bin bin;
@@ -43,6 +57,17 @@ template <class Bin> struct CountChunk {
       if (b >= 0) ++row[b];
     }
   }
+  template <class Warp> MOEBAL_FN void warp(Warp, Index c) const {
+    Index* const row = table + c * bins;
+    for (Index b = Warp::lane(); b < bins; b += warp_items) row[b] = 0;
+    Warp::sync();
+    Index const end = cut.first(c + 1);
+    for (Index first = cut.first(c); first < end; first += warp_items) {
+      Index const i = first + Warp::lane(), b = i < end ? bin(i) : -1;
+      Peers<Warp> const peers(b);
+      if (b >= 0 && peers.before == 0) Warp::add(row + b, peers.all);
+    }
+  }
 };
 
 /// Turns each chunk's count into the number of items of that bin before the chunk. Called for bins + 1 bins: the last
@@ -57,15 +82,30 @@ struct SumChunks {
   Index* all;   // [bins] the counts, or null
   Index* kept;  // [bins] min(count, limit), or null
   MOEBAL_FN void operator()(Index b) const {
-    if (b == bins) {
-      sizes[b] = 0;
-      return;
-    }
     Index sum = 0;
-    for (Index c = 0; c < chunks; ++c) {
+    for (Index c = 0; c < chunks && b < bins; ++c) {
       Index const n = table[c * bins + b];
       table[c * bins + b] = sum;
       sum += n;
+    }
+    finish(b, sum);
+  }
+  template <class Warp> MOEBAL_FN void warp(Warp, Index b) const {
+    Index sum = 0;
+    for (Index first = 0; first < chunks && b < bins; first += warp_items) {
+      Index const c = first + Warp::lane();
+      WarpPrefix const sums = warp_prefix<Warp>(c < chunks ? table[c * bins + b] : 0);
+      if (c < chunks) table[c * bins + b] = sum + sums.before;
+      sum += sums.total;
+    }
+    if (Warp::lane() == 0) finish(b, sum);
+  }
+
+private:
+  MOEBAL_FN void finish(Index b, Index sum) const {
+    if (b == bins) {
+      sizes[b] = 0;
+      return;
     }
     Index const most = limits ? limits[b] : limit;
     Index const size = sum < most ? sum : most;
@@ -91,6 +131,24 @@ template <class Bin, class Put> struct PlaceChunk {
       place<true>(row, cut.first(c), cut.first(c + 1));
     else
       place<false>(row, cut.first(c), cut.first(c + 1));
+  }
+  template <class Warp> MOEBAL_FN void warp(Warp, Index c) const {
+    Index* const next = table + c * bins;
+    for (Index b = Warp::lane(); b < bins; b += warp_items) next[b] += offsets[b];
+    Warp::sync();
+    Index const end = cut.first(c + 1);
+    for (Index first = cut.first(c); first < end; first += warp_items) {
+      Index const i = first + Warp::lane(), b = i < end ? bin(i) : -1;
+      Peers<Warp> const peers(b);
+      Index const position = b >= 0 ? next[b] + peers.before : 0;
+      Warp::sync();
+      if (b >= 0 && peers.before == 0) next[b] = position + peers.all;
+      Warp::sync();
+      if (b >= 0 && (!limited || position < offsets[b + 1]))
+        put(i, position);
+      else if (i < end)
+        put.nowhere(i);
+    }
   }
 
 private:

@@ -8,6 +8,7 @@
 #include "../gate/z_loss.hpp"
 #include "backward_tile.hpp"
 #include "row_scratch.hpp"
+#include "warp_facts.hpp"
 
 namespace moebal {
 
@@ -38,18 +39,37 @@ template <int top_k, class Gate, class Logit, class Memory> struct BackwardRow {
   template <class Lanes> MOEBAL_FN void operator()(Lanes lanes, std::byte* memory, Index, Index t) const {
     Index const experts = logits.cols(), sequence = sequence_at(t);
     real* const d = d_logits.row(t);
-    if (!options.padding.empty() && options.padding[t] != 0) {
+    if (is_padding(t)) {
       lanes.each_one(experts, [=](Index e) { d[e] = 0; });
       return;
     }
     auto const x = LogitRow<Logit>{logits.row(t)};
-    ExpertId const* const ids = expert_ids.row(t);
-    bool const weights = gradient.d_weights.cols() > 0 || gradient.weight_slopes.cols() > 0;
-    Index count = weights ? top_k : 0;
-    while (count > 0 && ids[count - 1] < 0) --count;
-    gate::pull_row(lanes, gate, x, experts, gradient.slopes.cols() > 0 ? gradient.slopes.row(sequence) : nullptr, ids,
-                   count, Index(top_k), weights ? pull(lanes, memory, t, sequence, count) : nullptr,
-                   scratch.reals(memory), d);
+    auto const choices = choices_of(lanes, memory, scratch.reals(memory), t, sequence);
+    gate::pull_row(lanes, gate, x, experts, slopes_of(sequence), choices, d);
+    if (gradient.z_slopes.size() > 0) gate::z_backward(lanes, x, experts, gradient.z_slopes[sequence], d);
+  }
+
+  /// A row in a warp's registers, with the same bits (backend/warp_rows.hpp).
+  static constexpr bool has_warp = std::same_as<real, float> && top_k <= warp_most_k;
+  Index warp_experts() const { return logits.cols(); }
+  std::size_t warp_bytes() const { return warp_scratch().bytes(); }
+  MOEBAL_FN static WarpScratch warp_scratch() { return {top_k, 0}; }
+  template <class Row>
+  MOEBAL_FN void warp(Row, std::byte* memory, std::byte* shared, Index, Index t) const {
+    typename Row::lanes const lanes;
+    typename Row::choice_lanes const of_choices;
+    Index const experts = logits.cols(), sequence = sequence_at(t);
+    real* const d = d_logits.row(t);
+    if (is_padding(t)) return lanes.each(experts, [=](auto e) { d[Index(e)] = 0; });
+    Logit own[Row::words] = {};
+    real d_own[Row::words] = {};
+    auto const x = read_row<Row>(logits.row(t), experts, own);
+    auto const choices = choices_of(of_choices, memory, warp_scratch().reals(shared), t, sequence);
+    choices.read(of_choices, LogitRow<Logit>{logits.row(t)});
+    typename Row::template registers<real> const pulled{d_own};
+    gate::pull_experts(lanes, of_choices, gate, x, experts, slopes_of(sequence), choices, pulled);
+    lanes.each(experts, [=](auto e) { d[Index(e)] = load(pulled, e); });
+    choices.add_to(of_choices, d);
     if (gradient.z_slopes.size() > 0) gate::z_backward(lanes, x, experts, gradient.z_slopes[sequence], d);
   }
 
@@ -96,6 +116,18 @@ template <int top_k, class Gate, class Logit, class Memory> struct BackwardRow {
   }
 
 private:
+  MOEBAL_FN bool is_padding(Index t) const { return !options.padding.empty() && options.padding[t] != 0; }
+  MOEBAL_FN real const* slopes_of(Index sequence) const {
+    return gradient.slopes.cols() > 0 ? gradient.slopes.row(sequence) : nullptr;
+  }
+  template <class Lanes>
+  MOEBAL_FN gate::Choices<real> choices_of(Lanes lanes, std::byte* memory, real* reals, Index t, Index sequence) const {
+    ExpertId const* const ids = expert_ids.row(t);
+    bool const weights = gradient.d_weights.cols() > 0 || gradient.weight_slopes.cols() > 0;
+    Index count = weights ? top_k : 0;
+    while (count > 0 && ids[count - 1] < 0) --count;
+    return {ids, count, Index(top_k), weights ? pull(lanes, memory, t, sequence, count) : nullptr, reals};
+  }
   MOEBAL_FN Index sequence_at(Index t) const {
     return sequences == 1 ? 0 : sequence_of(options.segments.data(), sequences, t);
   }

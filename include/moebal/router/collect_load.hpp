@@ -3,7 +3,7 @@
 
 // Where statistics are added up: in copies, one for each worker, and then in the load; a single worker adds there at once.
 
-#include "../core/workspace.hpp"
+#include "../core/execution.hpp"
 #include "../stats/load.hpp"
 
 #include <cstdint>
@@ -14,13 +14,13 @@ namespace moebal::detail {
 template <class Exec> std::size_t load_bytes(Exec const& exec, Index slots) {
   return WorkspaceView<>::bytes_for<std::int64_t>(exec.copies() > 1 ? exec.copies() * slots : 0);
 }
-/// The copies [exec.copies(), S, slots], all 0; null where nothing is asked for.
+/// The copies [exec.copies(), S, slots], all 0 by the time that rows are added; null where nothing is asked for.
 template <class Exec, class Needs, class Memory>
 std::int64_t* start_load(Exec const& exec, LoadView<Needs, Memory> load, WorkspaceView<Memory>& workspace) {
   if (load.data() == nullptr) return nullptr;
   Index const copies = exec.copies(), size = copies * load.size();
   std::int64_t* const sums = copies > 1 ? workspace.template take<std::int64_t>(size) : load.data();
-  exec.fill(VectorView<std::int64_t, Memory>(sums, size), std::int64_t(0));
+  if constexpr (!clears_sums<Exec>) exec.fill(VectorView<std::int64_t, Memory>(sums, size), std::int64_t(0));
   return sums;
 }
 template <class Exec, class Needs, class Memory>

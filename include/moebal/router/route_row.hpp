@@ -7,6 +7,7 @@
 #include "../select/selection.hpp"
 #include "count_ranks.hpp"
 #include "route_tile.hpp"
+#include "route_warp.hpp"
 #include "row_facts.hpp"
 #include "row_scratch.hpp"
 
@@ -54,13 +55,7 @@ template <class Selection, class Gate, class Needs, class Logit, class Memory> s
     Index const experts = logits.cols();
     ExpertId* const ids = out.expert_ids.row(t);
     real* const weights = out.weights.row(t);
-    if (!options.padding.empty() && options.padding[t] != 0) {
-      lanes.each_one(top_k, [=](Index k) {
-        ids[k] = no_expert;
-        weights[k] = 0;
-      });
-      return;
-    }
+    if (is_padding(t)) return fill_padding(lanes, t);
     auto const x = LogitRow<Logit>{logits.row(t - first_row)};
     bool const scored = Selection::needs_scores || (Selection::needs_keys && !options.bias.empty());
     using Row = decltype(gate.template open<real>(lanes, x, experts));
@@ -89,8 +84,7 @@ template <class Selection, class Gate, class Needs, class Logit, class Memory> s
       store(weights, k, math::keep_nan(w, w));
     });
     if (partial == nullptr) return;
-    Index const sequence = sequences == 1 ? 0 : sequence_of(options.segments.data(), sequences, t);
-    Needs::add(lanes, facts(x, count, ids, weights, memory, t), sums_of(worker, sequence));
+    Needs::add(lanes, facts(x, count, ids, weights, memory, t), sums_of(worker, sequence_at(t)));
   }
 
   /// Tile::rows rows from `first` on, with the same bits.
@@ -101,6 +95,27 @@ template <class Selection, class Gate, class Needs, class Logit, class Memory> s
     RouteTile<Tile, RouteRow>(*this, memory, worker, first).route();
   }
 
+  /// A row in a warp's registers, with the same bits (backend/warp_rows.hpp).
+  static constexpr bool has_warp = std::same_as<real, float> && top_k <= warp_most_k &&
+                                   requires(Selection const& s) { s.fits_warp(Index{}); };
+  Index warp_experts() const { return selection.fits_warp(logits.cols()) ? logits.cols() : 0; }
+  std::size_t warp_bytes() const { return warp_scratch().bytes(); }
+  template <class Row>
+  MOEBAL_FN void warp(Row, std::byte* memory, std::byte* shared, Index worker, Index t) const {
+    if (is_padding(t)) return fill_padding(typename Row::choice_lanes{}, t);
+    RouteWarp<Row, RouteRow>(*this, memory, warp_scratch(), shared, worker, t).route();
+  }
+  MOEBAL_FN WarpScratch warp_scratch() const { return {top_k, selection_needs_scores ? logits.cols() : 0}; }
+
+  /// The sums that rows are added to (core/execution.hpp).
+  MOEBAL_FN std::int64_t* sums() const { return partial; }
+  MOEBAL_FN Index sums_size() const { return partial == nullptr ? 0 : sequences * Needs::slots(logits.cols()); }
+  MOEBAL_FN RouteRow with_sums(std::int64_t* sums) const {
+    RouteRow body = *this;
+    body.partial = sums;
+    return body;
+  }
+
   /// What a statistic may ask of row t.
   template <class X>
   MOEBAL_FN auto facts(X x, Index count, ExpertId const* ids, real const* weights, std::byte* memory, Index t) const {
@@ -108,12 +123,25 @@ template <class Selection, class Gate, class Needs, class Logit, class Memory> s
                                  options.bias_of(t, logits.cols()), options.class_of(t), scratch.words(memory),
                                  scratch.values(memory), scratch.spare_ids(memory));
   }
+  MOEBAL_FN Index sequence_at(Index t) const {
+    return sequences == 1 ? 0 : sequence_of(options.segments.data(), sequences, t);
+  }
   /// The worker's sums of a sequence.
   MOEBAL_FN std::int64_t* sums_of(Index worker, Index sequence) const {
     return partial + ((copies == 1 ? 0 : worker) * sequences + sequence) * Needs::slots(logits.cols());
   }
 
+  MOEBAL_FN bool is_padding(Index t) const { return !options.padding.empty() && options.padding[t] != 0; }
+
 private:
+  template <class Lanes> MOEBAL_FN void fill_padding(Lanes lanes, Index t) const {
+    ExpertId* const ids = out.expert_ids.row(t);
+    real* const weights = out.weights.row(t);
+    lanes.each_one(top_k, [=](Index k) {
+      ids[k] = no_expert;
+      weights[k] = 0;
+    });
+  }
   /// One rank word per expert, and its score + bias where the selection or the bias asks for it.
   template <class Lanes, class X, class Row>
   MOEBAL_FN void rank(Lanes lanes, X x, Row row, Index t, std::byte* memory, bool scored) const {

@@ -30,6 +30,9 @@ template <class Real, class Memory> struct LogitsOnly {
   MatrixView<Real const, Memory> logits;
   Index first_row = 0;
   MOEBAL_FN std::size_t scratch_bytes() const { return 0; }
+  MOEBAL_FN std::int64_t* sums() const { return nullptr; }
+  MOEBAL_FN Index sums_size() const { return 0; }
+  MOEBAL_FN LogitsOnly with_sums(std::int64_t*) const { return *this; }
   template <class Lanes> MOEBAL_FN void operator()(Lanes, std::byte*, Index, Index) const {}
 };
 
@@ -75,6 +78,14 @@ template <class Route, class X, class Weight, class Memory> struct TokenRows {
       for (Index t = 0; t < n; ++t) write(typename Product::lanes{}, z + t * stride, first + t);
       route_rows(routing(z, first), memory, worker, first, first + n);
     }
+  }
+
+  MOEBAL_FN std::int64_t* sums() const { return route.sums(); }
+  MOEBAL_FN Index sums_size() const { return route.sums_size(); }
+  MOEBAL_FN TokenRows with_sums(std::int64_t* sums) const {
+    TokenRows body = *this;
+    body.route = route.with_sums(sums);
+    return body;
   }
 
 private:

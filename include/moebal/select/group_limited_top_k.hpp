@@ -63,16 +63,33 @@ template <int K> struct GroupLimitedTopK {
   unsigned choose_tile(Tile, Keys const& keys, Index experts, std::int32_t (*ids)[Tile::rows]) const {
     if (kept >= groups) return Tile::template top_k<K>(keys, experts, ids);
     Index const size = experts / groups;
-    Index const summed = score == GroupScore::Max ? 1 : (sum_of < size ? sum_of : size);
-    return Tile::template group_limited_top_k<K>(keys, experts, groups, kept, summed, ids);
+    return Tile::template group_limited_top_k<K>(keys, experts, groups, kept, summed_of(size), ids);
+  }
+
+  /// The same for a row in a warp's registers, as in TopK; values [E] score + bias.
+  static constexpr Index most_warp_groups = 32, most_warp_summed = 2;
+  bool fits_warp(Index experts) const {
+    return kept >= groups || (groups <= most_warp_groups && summed_of(experts / groups) <= most_warp_summed);
+  }
+  template <class Row, class Ranked>
+  MOEBAL_FN auto choose_warp(Row, Ranked& ranked, float const* values, Index experts) const {
+    if (kept < groups) {
+      typename Row::groups const best(values, experts, groups, kept, summed_of(experts / groups));
+      ranked.keep([&](Index e) { return best.keeps(e); });
+    }
+    return ranked.template best_first<K>();
   }
 
 private:
+  // Members that a group's score reads.
+  MOEBAL_FN Index summed_of(Index size) const {
+    return score == GroupScore::Max ? 1 : (sum_of < size ? sum_of : size);
+  }
   template <class Real, class Lanes>
   MOEBAL_FN rank_word_t<Real> group_word(Lanes lanes, select::Candidates<Real> row, Index g, Index size) const {
     using Word = rank_word_t<Real>;
     Word const* const words = row.words + g * size;
-    Index const summed = score == GroupScore::Max ? 1 : (sum_of < size ? sum_of : size);
+    Index const summed = summed_of(size);
     Real sum = 0;
     bool all_nan = false;
     select::best_first(lanes, words, size, summed, [&](Index r, Word word) {

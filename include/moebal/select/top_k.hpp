@@ -32,6 +32,12 @@ template <int K> struct TopK {
   static unsigned choose_tile(Tile, Keys const& keys, Index experts, std::int32_t (*ids)[Tile::rows]) {
     return Tile::template top_k<K>(keys, experts, ids);
   }
+
+  /// The same for a row in a warp's registers (backend/warp_row.hpp): lane k gets the word of choice k.
+  static constexpr bool fits_warp(Index) { return true; }
+  template <class Row, class Ranked> MOEBAL_FN static auto choose_warp(Row, Ranked& ranked, float const*, Index) {
+    return ranked.template best_first<K>();
+  }
 };
 static_assert(row_selection<TopK<2>>);
 

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// The best groups of consecutive experts of one row, found by a warp: a team of lanes for each group, all at once.
+
+#include "../core/rank.hpp"
+#include "warp_lanes.hpp"
+
+namespace moebal {
+
+/// At most 32 groups, ranked by their best member or by the sum of their best two.
+template <class Warp> class WarpGroups {
+public:
+  /// keys [E] score + bias, in memory that the warp shares. summed: 1 or 2 members. NaN members count as -inf.
+  MOEBAL_FN WarpGroups(float const* keys, Index experts, Index groups, Index kept, Index summed)
+      : team_(team_size(int(groups))), reciprocal_(reciprocal_of(std::uint32_t(experts / groups))) {
+    int const size = int(experts / groups), group = Warp::lane() / team_, member = Warp::lane() % team_;
+    float first = -__builtin_huge_valf(), second = first;
+    bool live = false; // some member is a number
+    if (group < groups)
+      for (int i = member; i < size; i += team_) {
+        float const key = keys[group * size + i];
+        bool const nan = math::is_nan(key);
+        live = live || !nan;
+        take(first, second, nan ? -__builtin_huge_valf() : key);
+      }
+    for (int half = team_ / 2; half > 0; half /= 2) {
+      float const a = Warp::shuffle_xor(first, half), b = Warp::shuffle_xor(second, half);
+      take(first, second, a);
+      take(first, second, b);
+    }
+    std::uint32_t const team = team_ == warp_size ? ~0u : ((1u << team_) - 1) << (group * team_);
+    live = (Warp::ballot(live) & team) != 0;
+    float const score = summed == 2 ? first + second : first;
+    std::uint64_t const word =
+        member == 0 && group < groups
+            ? rank_word(live ? score : math::Ops<float>::from_bits(math::Ieee<float>::nan), Index(group))
+            : 0;
+    std::uint64_t least = ~std::uint64_t(0); // the last group that is kept
+    for (Index r = 0; r < kept; ++r) least = Warp::max(below(word, least));
+    kept_ = Warp::ballot(word >= least);
+  }
+
+  /// Whether expert e is in a group that is kept.
+  MOEBAL_FN bool keeps(Index e) const {
+    int const group = int(std::uint64_t(std::uint32_t(e)) * reciprocal_ >> 32);
+    return (kept_ >> (group * team_) & 1) != 0;
+  }
+
+private:
+  MOEBAL_FN static void take(float& first, float& second, float key) {
+    float const less = key < first ? key : first;
+    first = key > first ? key : first;
+    second = less > second ? less : second;
+  }
+  // A power of two, so that teams meet by xor.
+  MOEBAL_FN static int team_size(int groups) {
+    int size = warp_size;
+    while (size * groups > warp_size) size /= 2;
+    return size;
+  }
+  // e / size = e * (2^32 / size + 1) / 2^32 for e and size below 2^16.
+  MOEBAL_FN static std::uint64_t reciprocal_of(std::uint32_t size) {
+    return size == 1 ? std::uint64_t(1) << 32 : std::uint64_t(0xffffffffu / size) + 1;
+  }
+
+  int team_;
+  std::uint64_t reciprocal_;
+  std::uint32_t kept_;
+};
+
+} // namespace moebal

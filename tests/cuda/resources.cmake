@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# cmake -D nvcc=<nvcc> -D root=<folder of the project> -D architectures=<90;...> -P resources.cmake: compiles resources.cu
+# and prints a table of what its row kernels take, as ptxas says it. Fails where one of them spills registers or keeps anything else in local memory.
+cmake_minimum_required(VERSION 3.25)
+
+set(spilled "")
+foreach(architecture IN LISTS architectures)
+  execute_process(
+    COMMAND ${nvcc} -std=c++20 -O3 -arch=sm_${architecture} --Werror=all-warnings -Xptxas -v -cubin -I${root}/include
+      -o resources_${architecture}.cubin ${CMAKE_CURRENT_LIST_DIR}/resources.cu
+    RESULT_VARIABLE status OUTPUT_VARIABLE said ERROR_VARIABLE said_too)
+  if(NOT status EQUAL 0)
+    message(FATAL_ERROR "moebal: resources.cu does not compile for sm_${architecture}: ${said}${said_too}")
+  endif()
+  string(REGEX MATCHALL
+    "Compiling entry function '[^']+'[^\n]*\n[^\n]*\n[^\n]*bytes spill stores, [0-9]+ bytes spill loads\n[^\n]*Used [0-9]+ registers"
+    kernels "${said}${said_too}")
+  set(rows "")
+  foreach(kernel IN LISTS kernels)
+    if(NOT kernel MATCHES "rows_kernelILNS0_8CudaSumsE([0-9])ELi([0-9]+)E")
+      continue()
+    endif()
+    set(sums ${CMAKE_MATCH_1})
+    math(EXPR experts "32 * ${CMAKE_MATCH_2}")
+    if(experts EQUAL 0)
+      set(experts "any")
+      if(sums EQUAL 2)
+        set(experts "any, sums in device memory")
+      endif()
+    endif()
+    if(kernel MATCHES "BackwardRow")
+      set(what "backward")
+    elseif(kernel MATCHES "GroupLimitedTopK")
+      set(what "grouped, bias, score sums")
+    elseif(kernel MATCHES "ScoreSums")
+      set(what "route, score sums")
+    else()
+      set(what "route, counts")
+    endif()
+    set(logit "fp32")
+    if(kernel MATCHES "BFloat16")
+      set(logit "bf16")
+    endif()
+    string(REGEX MATCH "([0-9]+) bytes stack frame, ([0-9]+) bytes spill stores, ([0-9]+) bytes spill loads.*Used ([0-9]+) registers"
+      numbers "${kernel}")
+    set(local "${CMAKE_MATCH_1} + ${CMAKE_MATCH_2} + ${CMAKE_MATCH_3}")
+    list(APPEND rows "| ${what} | ${logit} | ${experts} | ${CMAKE_MATCH_4} | ${local} |")
+    if(NOT local STREQUAL "0 + 0 + 0")
+      list(APPEND spilled "sm_${architecture}: ${what}, ${logit}, E up to ${experts}: ${local} bytes")
+    endif()
+  endforeach()
+  list(LENGTH rows count)
+  if(NOT count EQUAL 62) # 8 kernels for each of 3 routers, 7 for backward, for fp32 and for bf16
+    message(SEND_ERROR "moebal: needed the report of 62 row kernels for sm_${architecture}, had ${count}")
+  endif()
+  list(SORT rows COMPARE NATURAL)
+  list(JOIN rows "\n" rows)
+  message("sm_${architecture}\n| rows | logits | E up to | registers | bytes of stack + spill stores + spill loads |\n|---|---|---:|---:|---:|\n${rows}\n")
+endforeach()
+if(spilled)
+  list(JOIN spilled "\n" spilled)
+  message(FATAL_ERROR "moebal: row kernels have a stack or spill registers, all of which must be 0 bytes:\n${spilled}")
+endif()
