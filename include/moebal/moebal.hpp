@@ -19,6 +19,7 @@
 #include "balance/momentum_tanh_bias.hpp"
 #include "balance/multiplicative_bias.hpp"
 #include "balance/online_k_means.hpp"
+#include "balance/on_stream.hpp"
 #include "balance/per_class.hpp"
 #include "balance/phi_loss.hpp"
 #include "balance/proportional_bias.hpp"

@@ -63,7 +63,7 @@ Matrix reference_sinkhorn(Matrix const& z, moebal::Sinkhorn<1> const& s, Index* 
 }
 
 template <class Real> Matrix scaled(Matrix const& z, moebal::Sinkhorn<1> const& s) {
-  moebal::EigenExec const exec{};
+  moebal::laws::AnyExec const& exec = chosen_execution();
   std::vector<Real> data(z.data.begin(), z.data.end());
   auto const T = Index(z.rows), E = Index(z.cols);
   moebal::Workspace workspace(s.workspace_bytes<Real>(exec, T, E));
@@ -127,7 +127,7 @@ template <class Real> std::vector<Ids> sinkhorn_ids(Request const& r, moebal::Si
     detail::Inputs<Real> const in(r);
     auto const answer = [&](auto gate) {
       moebal::Router<moebal::Sinkhorn<K>, decltype(gate)> const router{select, gate};
-      auto const routing = router.route(moebal::EigenExec{}, in.matrix, in.options);
+      auto const routing = router.route(chosen_execution(), in.matrix, in.options);
       std::vector<Ids> ids(r.tokens(), Ids(r.top_k));
       weights = Matrix(r.tokens(), r.top_k);
       for (std::size_t t = 0; t < r.tokens(); ++t)
@@ -204,7 +204,7 @@ void megatron_router_sinkhorn(Case& c) {
 // -------------------- expert choice
 
 template <class Real> std::vector<Ids> expert_choice_ids(Matrix const& gates, Index capacity) {
-  moebal::EigenExec const exec{};
+  moebal::laws::AnyExec const& exec = chosen_execution();
   auto const T = Index(gates.rows), E = Index(gates.cols);
   // The member that the router calls, on gates as they are given; a token may get up to E experts.
   moebal::ExpertChoice<1> const select{.slots = {.fixed = capacity}};

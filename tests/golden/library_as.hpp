@@ -3,9 +3,9 @@
 
 // The router for one arithmetic. Compiled once for float and once for double, in files of their own.
 
+#include "execution.hpp"
 #include "library.hpp"
 
-#include <moebal/backend/eigen.hpp>
 #include <moebal/gate/sigmoid.hpp>
 #include <moebal/gate/softmax.hpp>
 #include <moebal/gate/sqrt_softplus.hpp>
@@ -76,7 +76,7 @@ template <class Real> struct Inputs {
 
 template <class Real> Answer route_as(Request const& r) {
   return detail::with_router(r, [&](auto const& router) {
-    moebal::EigenExec const exec{};
+    moebal::laws::AnyExec const& exec = chosen_execution();
     detail::Inputs<Real> const in(r);
     auto [routing, load] = router.template route_with<AllStatistics>(exec, in.matrix, in.options);
     Answer a{.ids = std::vector<Ids>(r.tokens(), Ids(r.top_k)),
@@ -100,7 +100,7 @@ template <class Real>
 Matrix backward_as(Request const& r, std::vector<Ids> const& ids, Matrix const& d_weights, Matrix const& slopes,
                    Row const& z_slopes) {
   return detail::with_router(r, [&](auto const& router) {
-    moebal::EigenExec const exec{};
+    moebal::laws::AnyExec const& exec = chosen_execution();
     detail::Inputs<Real> const in(r);
     moebal::Routing<Real> routing(moebal::Index(r.tokens()), moebal::Index(r.top_k));
     for (std::size_t t = 0; t < r.tokens(); ++t)

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-// golden_runner DIR: holds the library's public interface against every case below DIR (README.md).
+// golden_runner [--on NAME] DIR: holds the library's public interface against every case below DIR (README.md), on the CPU or on
+// another execution of this build.
 
 #include "case.hpp"
+#include "execution.hpp"
+#include "support/executions.hpp"
 
 #include <algorithm>
 #include <exception>
@@ -69,16 +72,36 @@ void run(std::filesystem::path const& folder, Tally& tally) {
   }
 }
 
+moebal::laws::AnyExec execution("CPU", moebal::EigenExec{});
+
+/// Whether this build has an execution of that name.
+bool choose(std::string const& name) {
+  for (auto const& exec : moebal_test::other_executions())
+    if (exec.name() == name) {
+      execution = exec;
+      return true;
+    }
+  std::cerr << "golden_runner: no execution " << name << " here; there are:";
+  for (auto const& exec : moebal_test::other_executions()) std::cerr << " '" << exec.name() << "'";
+  std::cerr << '\n';
+  return false;
+}
+
 } // namespace
 
+moebal::laws::AnyExec const& golden::chosen_execution() { return execution; }
+
 int main(int argc, char** argv) {
-  if (argc != 2 || !std::filesystem::is_directory(argv[1])) {
-    std::cerr << "usage: golden_runner DIR\n  DIR  a folder with cases, at any depth (tests/golden/README.md has the "
-                 "format)\n";
+  bool const named = argc == 4 && std::string(argv[1]) == "--on";
+  char const* const folder_of_cases = named ? argv[3] : argc == 2 ? argv[1] : "";
+  if (!std::filesystem::is_directory(folder_of_cases)) {
+    std::cerr << "usage: golden_runner [--on NAME] DIR\n  DIR   a folder with cases, at any depth (tests/golden/README.md has "
+                 "the format)\n  NAME  an execution, as 'Kokkos OpenMP' (default: the CPU)\n";
     return 2;
   }
+  if (named && !choose(argv[2])) return 2;
   Tally tally;
-  for (auto const& folder : case_folders(argv[1])) run(folder, tally);
+  for (auto const& folder : case_folders(folder_of_cases)) run(folder, tally);
   for (auto const& [key, n] : tally.passed_of) std::cout << "passed " << key << ": " << n << '\n';
   for (auto const& [reason, n] : tally.skip_reasons) std::cout << "skipped " << n << ": " << reason << '\n';
   for (auto const& [reason, n] : tally.contract_reasons) std::cout << "by contract " << n << ": " << reason << '\n';

@@ -3,9 +3,9 @@
 // Losses of noisy gates: importance and smooth load (Tutel, V-MoE).
 
 #include "checks.hpp"
+#include "execution.hpp"
 #include "losses.hpp"
 
-#include <moebal/backend/eigen.hpp>
 #include <moebal/balance/cv_squared.hpp>
 #include <moebal/balance/importance_loss.hpp>
 #include <moebal/gate/noisy_load.hpp>
@@ -29,7 +29,7 @@ struct LoadLoss {
 template <class Real>
 LoadLoss load_loss_as(Matrix const& clean, Matrix const& noisy, std::size_t top_k, double deviation, Variance variance,
                       double epsilon) {
-  moebal::EigenExec const exec{};
+  moebal::laws::AnyExec const& exec = chosen_execution();
   auto const T = Index(clean.rows), E = Index(clean.cols);
   moebal::NoisyLoad const policy{.top_k = Index(top_k), .threshold = moebal::LoadThreshold::KthNoisy};
   moebal::FixedNoise const noise{.deviation_times_experts = float(deviation)};

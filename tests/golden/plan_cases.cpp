@@ -84,7 +84,7 @@ void megatron_dropping(Case& c) {
       c.equal(at + " number kept", kept_here, peer_here);
       if (pad) {
         moebal::AlignedPlan const aligned = moebal::make_aligned(
-            moebal::EigenExec{}, {.slots_per_expert = std::max(Index(1), std::min(C, Index(T)))}, plan.view());
+            chosen_execution(), {.slots_per_expert = std::max(Index(1), std::min(C, Index(T)))}, plan.view());
         Index const rows = aligned.plan.offsets()[Index(e) + 1] - aligned.plan.offsets()[Index(e)];
         if (T > 0) c.equal(at + " rows when padded", double(rows), peer_rows);
       }
@@ -239,7 +239,7 @@ void megatron_permute(Case& c) {
           pad ? plan_for<Real>(ids, weights, E, Drop::Position, moebal::capacities::absolute(Index(out_rows / E)))
               : plan_for<Real>(ids, weights, E, Drop::None);
       moebal::AlignedPlan const aligned =
-          moebal::make_aligned(moebal::EigenExec{}, {.slots_per_expert = pad ? Index(out_rows / E) : 0}, tight.view());
+          moebal::make_aligned(chosen_execution(), {.slots_per_expert = pad ? Index(out_rows / E) : 0}, tight.view());
       moebal::PlanView<> const plan = aligned.plan.view();
       auto const slots = std::size_t(aligned.plan.slots());
       c.equal("rows", double(slots), double(out_rows));
@@ -356,7 +356,7 @@ void megatron_pad_map(Case& c) {
   std::vector<Ids> const ids = choices_of(map);
   moebal::Plan const tight = plan_for<float>(ids, Matrix(0, 1), map.cols, Drop::None);
   moebal::AlignedPlan const aligned =
-      moebal::make_aligned(moebal::EigenExec{}, {.block = Index(c.number("pad_multiple"))}, tight.view());
+      moebal::make_aligned(chosen_execution(), {.block = Index(c.number("pad_multiple"))}, tight.view());
   c.by_contract("padding to a multiple: fillers instead of tokens that were not routed");
   for (std::size_t e = 0; e < map.cols; ++e) {
     double rows = 0;
@@ -379,7 +379,7 @@ void vllm_align(Case& c) {
   std::vector<Ids> ids;                // a pair a row: the peer does not mind the same expert twice in a token
   for (double id : given.data) ids.push_back({int(id)});
   moebal::Plan const tight = plan_for<float>(ids, Matrix(ids.size(), 1), E, Drop::None);
-  moebal::AlignedPlan const aligned = moebal::make_aligned(moebal::EigenExec{}, {.block = block}, tight.view());
+  moebal::AlignedPlan const aligned = moebal::make_aligned(chosen_execution(), {.block = block}, tight.view());
   Index const slots = aligned.plan.slots();
   c.equal("num_tokens_post_pad", double(slots), c.output("num_tokens_post_pad", Precision::Single)[0]);
   Row const sorted = c.output("sorted_token_ids", Precision::Single).values;
@@ -412,7 +412,7 @@ void vllm_batched_align(Case& c) {
     for (std::size_t i = 0; i < std::size_t(numbers[e]); ++i) ids[e * most + i] = {int(e)};
   moebal::Plan const tight = plan_for<float>(ids, Matrix(0, 1), E, Drop::None);
   moebal::AlignedPlan const aligned =
-      moebal::make_aligned(moebal::EigenExec{}, {.block = Index(c.number("block_size"))}, tight.view());
+      moebal::make_aligned(chosen_execution(), {.block = Index(c.number("block_size"))}, tight.view());
   Index const slots = aligned.plan.slots();
   c.equal("num_tokens_post_pad", double(slots), c.output("num_tokens_post_pad", Precision::Single)[0]);
   Row const sorted = c.output("sorted_ids", Precision::Single).values,

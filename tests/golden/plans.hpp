@@ -4,8 +4,8 @@
 // The library's plans with vectors of double in and out.
 
 #include "checks.hpp"
+#include "execution.hpp"
 
-#include <moebal/backend/eigen.hpp>
 #include <moebal/plan/combine.hpp>
 #include <moebal/plan/kept_weights.hpp>
 #include <moebal/plan/make_plan.hpp>
@@ -45,7 +45,7 @@ enum class Drop { None, Position, PositionOfChoice, Probability, Prioritised };
 template <class Real>
 moebal::Plan plan_for(std::vector<Ids> const& ids, Matrix const& weights, std::size_t experts, Drop drop,
                       moebal::Capacity capacity = {}, moebal::SlotOrder order = moebal::SlotOrder::Token) {
-  moebal::EigenExec const exec{};
+  moebal::laws::AnyExec const& exec = chosen_execution();
   Owned<ExpertId> const e(ids, weights.cols);
   Owned<Real> const w(weights);
   auto const make = [&](auto policy) {
@@ -103,19 +103,19 @@ inline std::vector<std::uint8_t> kept_of(moebal::Plan const& plan) {
 template <class Real> Matrix gather_rows(moebal::PlanView<> plan, Matrix const& x, std::size_t slots) {
   Owned<Real> const from(x);
   Owned<Real> to(slots, x.cols);
-  moebal::gather_into(moebal::EigenExec{}, plan, from.in(), to.out());
+  moebal::gather_into(chosen_execution(), plan, from.in(), to.out());
   return to.widened();
 }
 template <class Real> Matrix scatter_rows(moebal::PlanView<> plan, Matrix const& y, std::size_t tokens) {
   Owned<Real> const from(y);
   Owned<Real> to(tokens, y.cols);
-  moebal::scatter_into(moebal::EigenExec{}, moebal::Scatter::Sum, plan, from.in(), to.out());
+  moebal::scatter_into(chosen_execution(), moebal::Scatter::Sum, plan, from.in(), to.out());
   return to.widened();
 }
 template <class Real> Matrix combine_rows(moebal::PlanView<> plan, Matrix const& y, Matrix const& weights) {
   Owned<Real> const from(y), w(weights);
   Owned<Real> to(weights.rows, y.cols);
-  moebal::combine_into(moebal::EigenExec{}, plan, from.in(), w.in(), to.out());
+  moebal::combine_into(chosen_execution(), plan, from.in(), w.in(), to.out());
   return to.widened();
 }
 struct CombineGradient {
@@ -125,14 +125,14 @@ template <class Real>
 CombineGradient combine_gradient(moebal::PlanView<> plan, Matrix const& y, Matrix const& weights, Matrix const& d_out) {
   Owned<Real> const from(y), w(weights), d(d_out);
   Owned<Real> d_y(y.rows, y.cols), d_w(weights.rows, weights.cols);
-  moebal::combine_backward_into(moebal::EigenExec{}, plan, from.in(), w.in(), d.in(), d_y.out(), d_w.out());
+  moebal::combine_backward_into(chosen_execution(), plan, from.in(), w.in(), d.in(), d_y.out(), d_w.out());
   return {d_y.widened(), d_w.widened()};
 }
 
 template <class Real> Matrix keep_weights(moebal::KeptWeights rule, moebal::Plan const& plan, Matrix const& weights) {
   Owned<Real> const from(weights);
   Owned<Real> to(weights.rows, weights.cols);
-  moebal::kept_weights_into(moebal::EigenExec{}, rule, plan.view(), from.in(), to.out());
+  moebal::kept_weights_into(chosen_execution(), rule, plan.view(), from.in(), to.out());
   return to.widened();
 }
 template <class Real>
@@ -140,7 +140,7 @@ Matrix keep_weights_gradient(moebal::KeptWeights rule, moebal::Plan const& plan,
                              Matrix const& d_out) {
   Owned<Real> const from(weights), d(d_out);
   Owned<Real> to(weights.rows, weights.cols);
-  moebal::kept_weights_backward_into(moebal::EigenExec{}, rule, plan.view(), from.in(), d.in(), to.out());
+  moebal::kept_weights_backward_into(chosen_execution(), rule, plan.view(), from.in(), d.in(), to.out());
   return to.widened();
 }
 

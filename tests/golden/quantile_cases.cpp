@@ -37,7 +37,7 @@ template <class Real> std::vector<Ids> chosen(Request const& r) {
     constexpr int K = decltype(constant)::value;
     moebal::Router<moebal::TopK<K>, AsGiven> const router{moebal::TopK<K>{}, AsGiven{}};
     detail::Inputs<Real> const in(r);
-    auto const routing = router.route(moebal::EigenExec{}, in.matrix, in.options);
+    auto const routing = router.route(chosen_execution(), in.matrix, in.options);
     std::vector<Ids> ids(r.tokens(), Ids(r.top_k));
     for (std::size_t t = 0; t < r.tokens(); ++t)
       for (std::size_t k = 0; k < r.top_k; ++k) ids[t][k] = routing.expert_ids()(Index(t), Index(k));
@@ -148,7 +148,7 @@ template <class Real> Matrix margin_bins(Request r) {
     moebal::Router<moebal::TopK<K>, moebal::Sigmoid> const router{};
     detail::Inputs<Real> const in(r);
     auto const load =
-        router.template route_with<moebal::stats::List<MarginsInBounds>>(moebal::EigenExec{}, in.matrix, in.options)
+        router.template route_with<moebal::stats::List<MarginsInBounds>>(chosen_execution(), in.matrix, in.options)
             .second;
     Matrix bins(r.tokens(), r.experts(), -1);
     for (std::size_t t = 0; t < r.tokens(); ++t) {

@@ -17,7 +17,7 @@ using namespace moebal;
 namespace {
 
 template <class Selection> void check(char const* name, Selection selection) {
-  lawful::expect(name, laws::check_selection(selection));
+  lawful::expect(name, laws::check_selection(selection, lawful::everywhere()));
 }
 
 } // namespace

@@ -15,7 +15,7 @@ using namespace moebal;
 
 namespace {
 
-template <class Gate> void check(char const* name, Gate gate, laws::Shapes const& shapes = {}) {
+template <class Gate> void check(char const* name, Gate gate, laws::Shapes const& shapes = lawful::everywhere()) {
   lawful::expect(name, laws::check_gate(gate, shapes));
 }
 

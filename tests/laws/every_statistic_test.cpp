@@ -19,7 +19,7 @@ namespace {
 
 /// With three choices a token, with one, and with any number of them.
 template <class Statistic> void check(char const* name) {
-  lawful::expect(name, laws::check_statistic<Statistic>());
+  lawful::expect(name, laws::check_statistic<Statistic>(lawful::everywhere()));
   lawful::expect(name, laws::check_statistic<Statistic>(Router(TopK<1>{}, Sigmoid{}), {.experts = {1, 8}}));
   lawful::expect(name, laws::check_statistic<Statistic>(Router(Threshold<3>{.threshold = 0.5f}, Sigmoid{}),
                                                         {.tokens = {7}, .experts = {8}}));

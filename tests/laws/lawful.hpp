@@ -3,11 +3,17 @@
 
 // The suite of laws as tests see it.
 
+#include "support/executions.hpp"
+
+#include <moebal/laws/inputs.hpp>
 #include <moebal/laws/violation.hpp>
 
 namespace lawful {
 
 using moebal::laws::Violations;
+
+/// The usual shapes, on every execution of this build.
+inline moebal::laws::Shapes everywhere() { return {.executions = moebal_test::other_executions()}; }
 
 /// Every violation is an error of the test.
 inline void expect(char const* policy, Violations const& violations) {

@@ -3,6 +3,7 @@
 // any bits in the logits, at row counts around one and two tiles.
 #include "support/test.hpp"
 
+#include "support/executions.hpp"
 #include "support/inputs.hpp"
 #include "support/serial_exec.hpp"
 
@@ -23,15 +24,22 @@ namespace {
 
 using Needs = stats::List<stats::Counts, stats::ScoreSums>;
 
-template <class Router, class Logit>
-bool same_as_serial(Router const& router, MatrixView<Logit const> x, RowOptions<> options) {
+template <class Exec, class Router, class Logit>
+bool same_as_serial(Exec const& exec, Router const& router, MatrixView<Logit const> x, RowOptions<> options) {
   auto const [plain, plain_load] = router.template route_with<Needs>(SerialExec{}, x, options);
-  auto const [fast, fast_load] = router.template route_with<Needs>(EigenExec{}, x, options);
+  auto const [fast, fast_load] = router.template route_with<Needs>(exec, x, options);
   bool same = plain_load == fast_load;
   for (Index t = 0; t < x.rows(); ++t)
     for (Index k = 0; k < Router::top_k; ++k)
       same = same && plain.expert_ids()(t, k) == fast.expert_ids()(t, k) &&
              std::bit_cast<std::uint32_t>(plain.weights()(t, k)) == std::bit_cast<std::uint32_t>(fast.weights()(t, k));
+  return same;
+}
+
+template <class Router, class Logit>
+bool same_as_serial(Router const& router, MatrixView<Logit const> x, RowOptions<> options) {
+  bool same = same_as_serial(EigenExec{}, router, x, options);
+  for (auto const& exec : other_executions()) same = same && same_as_serial(exec, router, x, options);
   return same;
 }
 

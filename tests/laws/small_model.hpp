@@ -42,9 +42,10 @@ struct Trained {
 };
 
 /// make(shape) is a balancer over `comm`. `reduction`: what is done with the ranks' gradients. `sequences`: as how many
-/// of them one rank shows the tokens of as many ranks.
-template <class Comm, class Make>
-Trained train(Comm const& comm, Make const& make, Reduction reduction = Reduction::MeanOverRanks, Index sequences = 1) {
+/// of them one rank shows the tokens of as many ranks. `exec`: what routes.
+template <class Comm, class Make, class Exec = EigenExec>
+Trained train(Comm const& comm, Make const& make, Reduction reduction = Reduction::MeanOverRanks, Index sequences = 1,
+              Exec const& exec = {}) {
   BalancerShape wanted = shape;
   wanted.reduction = reduction;
   Pipeline layer{Router{TopK<top_k>{}, Sigmoid{}}, make(wanted)};
@@ -85,7 +86,7 @@ Trained train(Comm const& comm, Make const& make, Reduction reduction = Reductio
             z += part.x[std::size_t(t * dim + d)] * trained.weights[std::size_t(d * experts + e)];
           part.logits.push_back(z);
         }
-      part.routed = layer.forward(EigenExec{}, g, part.view(), part.options());
+      part.routed = layer.forward(exec, g, part.view(), part.options());
       std::vector<std::int64_t> counts(experts);
       for (Index t = 0; t < part.rows; ++t)
         for (Index k = 0; k < top_k; ++k) ++counts[std::size_t(part.routed.expert_ids()(t, k))];
@@ -101,7 +102,7 @@ Trained train(Comm const& comm, Make const& make, Reduction reduction = Reductio
       for (Index t = 0; t < part.rows; ++t)
         for (Index k = 0; k < top_k; ++k)
           d_weights.push_back(-share * worth[std::size_t(part.routed.expert_ids()(t, k))]);
-      layer.backward_into(EigenExec{}, g, part.view(), part.options(), part.routed.expert_ids(),
+      layer.backward_into(exec, g, part.view(), part.options(), part.routed.expert_ids(),
                           MatrixView<double const>(d_weights.data(), part.rows, top_k),
                           MatrixView<double>(d.data(), part.rows, experts));
       for (Index t = 0; t < part.rows; ++t)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Weights that ranks trained together are those of one rank that saw all tokens.
+#include "support/executions.hpp"
 #include "support/test.hpp"
 
 #include "laws/small_model.hpp"
@@ -66,6 +67,21 @@ BOOST_AUTO_TEST_CASE(mutant_the_factor_of_the_ranks_is_forgotten) {
   };
   auto const one = on_ranks(1, forgetful)[0];
   for (Trained const& rank : on_ranks(2, forgetful)) BOOST_TEST(difference(rank, one) > 1e-3);
+}
+/// To the bit, weights too. One rank, on this thread: some of the executions take work from the main thread alone.
+BOOST_AUTO_TEST_CASE(the_same_on_every_execution) {
+  Communicator<Self> const comm;
+  auto const on = [&](auto const& exec) {
+    return train(comm, global<GlobalBatch<Accumulate::TwoPass>>(comm), Reduction::MeanOverRanks, 1, exec);
+  };
+  Trained const needed = on(EigenExec{});
+  for (auto const& exec : moebal_test::other_executions())
+    BOOST_TEST_CONTEXT(exec.name()) {
+      Trained const had = on(exec);
+      BOOST_TEST(had.weights == needed.weights, boost::test_tools::per_element());
+      BOOST_TEST(had.bias == needed.bias, boost::test_tools::per_element());
+      BOOST_TEST(had.counts == needed.counts, boost::test_tools::per_element());
+    }
 }
 // Nor if the ranks' own means were averaged: they hold unequal numbers of tokens.
 BOOST_AUTO_TEST_CASE(mutant_a_mean_of_means) {

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// The executions of the backend that this program is compiled for: tests/contracts is compiled once for each.
+// The executions that a suite runs on: those of the CPU and of every backend of this build; or, in a program that is compiled
+// for it, the plain loops (MOEBAL_TEST_SERIAL) or the vector lanes of Kokkos (MOEBAL_TEST_KOKKOS_LANES).
 
 #include <moebal/backend/eigen.hpp>
 
 #if defined(MOEBAL_TEST_SERIAL)
 #include "serial_exec.hpp"
-#elif defined(MOEBAL_TEST_KOKKOS)
+#elif defined(MOEBAL_TEST_KOKKOS_LANES)
 #include <moebal/backend/kokkos.hpp>
-#elif defined(MOEBAL_TEST_THRUST)
-#include <moebal/backend/thrust.hpp>
-#include <thrust/execution_policy.h>
+#else
+#include "executions.hpp"
 #endif
 
 #include <array>
@@ -30,26 +30,15 @@ template <class F> void on_each_backend(F const& f) {
   f("serial lanes", SerialExec{});
   f("serial lanes, 3 workers, backwards", SerialExec{.pretended_workers = 3, .backwards = true});
 }
-#elif defined(MOEBAL_TEST_KOKKOS)
+#elif defined(MOEBAL_TEST_KOKKOS_LANES)
 template <class F> void on_each_backend(F const& f) {
+  using moebal::KokkosExec, moebal::KokkosRows;
 #if defined(KOKKOS_ENABLE_SERIAL)
-  f("Kokkos Serial", moebal::KokkosExec{Kokkos::Serial{}});
-  f("Kokkos Serial, vector lanes",
-    moebal::KokkosExec<Kokkos::Serial, moebal::KokkosRows::VectorLanes>{Kokkos::Serial{}});
+  f("Kokkos Serial, vector lanes", KokkosExec<Kokkos::Serial, KokkosRows::VectorLanes>{Kokkos::Serial{}});
 #endif
 #if defined(KOKKOS_ENABLE_OPENMP)
-  f("Kokkos OpenMP", moebal::KokkosExec{Kokkos::OpenMP{}});
-  f("Kokkos OpenMP, vector lanes",
-    moebal::KokkosExec<Kokkos::OpenMP, moebal::KokkosRows::VectorLanes>{Kokkos::OpenMP{}});
+  f("Kokkos OpenMP, vector lanes", KokkosExec<Kokkos::OpenMP, KokkosRows::VectorLanes>{Kokkos::OpenMP{}});
 #endif
-#if defined(KOKKOS_ENABLE_THREADS)
-  f("Kokkos Threads", moebal::KokkosExec{Kokkos::Threads{}});
-#endif
-}
-#elif defined(MOEBAL_TEST_THRUST)
-template <class F> void on_each_backend(F const& f) {
-  f("Thrust host", moebal::ThrustExec{thrust::host});
-  f("Thrust device", moebal::ThrustExec{thrust::device});
 }
 #else
 template <class F> void on_each_backend(F const& f) {
@@ -57,6 +46,7 @@ template <class F> void on_each_backend(F const& f) {
   f("Eigen pool of 1", moebal::EigenExec{&pool_of(1)});
   f("Eigen pool of 2", moebal::EigenExec{&pool_of(2)});
   f("Eigen pool of 3", moebal::EigenExec{&pool_of(3)});
+  for (auto const& exec : other_executions()) f(exec.name().c_str(), exec);
 }
 #endif
 

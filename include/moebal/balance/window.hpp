@@ -35,10 +35,11 @@ template <class... Needed, class... Pooled> class Window<stats::List<Needed...>,
 
 public:
   Window() = default;
-  /// top_k: K. scores: one row, the score window. loads: one row, the load window. token_weight, share, score_unit:
-  /// below.
-  Window(Index top_k, LoadView<Needs> scores, LoadView<Pool> loads, double token_weight, double share,
-         double score_unit)
+  /// top_k: K. scores: one row, the score window. loads: one row, the load window, in memory that whoever makes the window
+  /// reads. token_weight, share, score_unit: below.
+  template <class Memory>
+  MOEBAL_FN Window(Index top_k, LoadView<Needs, Memory> scores, LoadView<Pool, Memory> loads, double token_weight,
+                   double share, double score_unit)
       : experts_(scores.experts()), top_k_(top_k), load_tokens_(loads.tokens()), score_tokens_(scores.tokens()),
         token_weight_(token_weight), share_(share),
         score_unit_(score_unit), scores_{scores.template get<Needed>().data()...},
@@ -110,7 +111,7 @@ public:
 
 private:
   template <class S> MOEBAL_FN static constexpr Index load_place() { return detail::place_of<S, Pooled...>(); }
-  static std::int64_t sum_of(VectorView<std::int64_t> values) {
+  template <class Memory> MOEBAL_FN static std::int64_t sum_of(VectorView<std::int64_t, Memory> values) {
     std::int64_t sum = 0;
     for (std::int64_t const v : values) sum += v;
     return sum;

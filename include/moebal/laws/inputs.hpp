@@ -6,6 +6,7 @@
 #include "../core/errors.hpp"
 #include "../core/random.hpp"
 #include "../core/routing.hpp"
+#include "any_exec.hpp"
 
 #include <algorithm>
 #include <limits>
@@ -19,6 +20,7 @@ namespace moebal::laws {
 struct Shapes {
   std::vector<Index> tokens{0, 1, 7, 33};
   std::vector<Index> experts{1, 3, 8, 24, 60, 64};
+  std::vector<AnyExec> executions{}; // beside the CPU's: these must give the same bits too
 };
 
 /// Kinds of logits.

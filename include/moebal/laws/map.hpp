@@ -52,7 +52,7 @@ void map_is_the_same_everywhere(Map const& map, Shapes const& shapes, Findings& 
     for (Index const tokens : shapes.tokens) {
       auto const x = matrix_of<Real>(Numbers::Bell, tokens, map.width(experts));
       auto const plain = detail::logits_of(PlainExec{}, map, x, experts);
-      each_execution([&](auto const& exec, char const* name) {
+      each_execution(shapes, [&](auto const& exec, char const* name) {
         detail::expect_rows(findings, "the same logits on every execution",
                             words("T ", tokens, ", E ", experts, ", ", name), plain,
                             detail::logits_of(exec, map, x, experts), tokens);
@@ -106,7 +106,7 @@ void map_gradient_is_the_same_everywhere(Map const& map, Shapes const& shapes, F
         auto const x = matrix_of<Real>(Numbers::Bell, tokens, map.width(experts));
         auto const pulls = matrix_of<Real>(Numbers::Bell, tokens, experts, 5);
         auto const plain = detail::gradient_of(PlainExec{}, map, x, pulls);
-        each_execution([&](auto const& exec, char const* name) {
+        each_execution(shapes, [&](auto const& exec, char const* name) {
           detail::expect_rows(findings, "the same gradient on every execution",
                               words("T ", tokens, ", E ", experts, ", ", name), plain,
                               detail::gradient_of(exec, map, x, pulls), tokens);

@@ -90,11 +90,12 @@ void expect_same(Findings& findings, std::string_view law, std::string const& in
 }
 
 /// Calls f(exec, name) for executions that must agree with PlainExec{}.
-template <class F> void each_execution(F const& f) {
+template <class F> void each_execution(Shapes const& shapes, F const& f) {
   static Eigen::ThreadPool pool(3);
   f(EigenExec{}, "one thread");
   f(EigenExec{&pool}, "three threads");
   f(PlainExec{.pretended_workers = 3, .backwards = true}, "three workers, backwards");
+  for (AnyExec const& exec : shapes.executions) f(exec, exec.name().c_str());
 }
 
 /// Whether a selection, of either kind, serves this shape.

@@ -22,7 +22,7 @@ void same_bits_on_every_execution(Router<Selection, Gate> const& router, Shapes 
         auto const plain = route<Needs>(PlainExec{}, router, logits, extras);
         expect_same(findings, "the same bits when run again", describe(kind, tokens, experts, router.top_k), plain,
                     route<Needs>(PlainExec{}, router, logits, extras));
-        each_execution([&](auto const& exec, char const* name) {
+        each_execution(shapes, [&](auto const& exec, char const* name) {
           expect_same(findings, "the same bits on every execution",
                       words(describe(kind, tokens, experts, router.top_k), ", ", name), plain,
                       route<Needs>(exec, router, logits, extras));

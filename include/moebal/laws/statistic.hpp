@@ -105,7 +105,7 @@ void sums_have_no_order(Router const& router, Shapes const& shapes, Findings& fi
       auto const needed = detail::load<Needs>(router, logits, extras);
       detail::expect_load(findings, "tokens permuted, the same sums", input, needed,
                           detail::load<Needs>(router, rows_in_order(logits, order), rows_in_order(extras, order)));
-      each_execution([&](auto const& exec, char const* name) {
+      each_execution(shapes, [&](auto const& exec, char const* name) {
         detail::expect_load(findings, "the same sums on every execution", words(input, ", ", name), needed,
                             route<Needs>(exec, router, logits, extras).load);
       });
