@@ -29,7 +29,7 @@ template <class Router> class OursWith final : public Ours {
 
 public:
   OursWith(Router router, Model const& m, Index n, Kind kind, int threads)
-      : Ours(m, n, kind), pool_(threads > 1 ? std::make_unique<Eigen::ThreadPool>(threads) : nullptr),
+      : Ours(m, n, kind), pool_(threads > 1 ? std::make_unique<Eigen::ThreadPool>(threads - 1) : nullptr),
         exec_(pool_ ? EigenExec(pool_.get()) : EigenExec()), router_(router), load_(1, m.experts), load_without_(1, m.experts),
         layer_(router, {MicroBatch<>{}, loss_, {.experts = m.experts, .top_k = top_k}}),
         workspace_(router.template workspace_bytes<With>(exec_, n, m.experts)),
@@ -76,7 +76,7 @@ public:
     WorkspaceView<> memory(workspace_);
     std::byte* const bytes = memory.take<std::byte>(Index(scratch.bytes()));
     detail::RouteRow<Selection, Gate, With, float, HostMemory> const forward{
-        router_.selection(), gate::rows_of(router_.gate()), scratch, z(first), options(), out(first), sums, 1, 1};
+        router_.selection(), gate::rows_of(router_.gate()), scratch, z(first), options(), out(first), sums, 0, 1};
     detail::host_rows(forward, bytes, 0, 0, tokens);
 
     std::int64_t const* const chosen = sums + With::offset<Loss::counts>(experts);

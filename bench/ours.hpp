@@ -20,7 +20,7 @@ class Ours {
 public:
   static constexpr Index least_rows = 1024;
 
-  /// `threads`: 1, or a pool of so many.
+  /// `threads`: the caller's and those of a pool.
   static std::shared_ptr<Ours> make(Model const&, Index tokens, Kind kind = Kind::iid, int threads = 1);
   virtual ~Ours() = default;
 

@@ -69,7 +69,7 @@ public:
     static_assert(std::same_as<Real, compute_t<Logit>>,
                   "moebal: weights of double logits are double, weights of all other logits are float");
     run<Needs, Logit>(exec, x, options, routing, load, workspace, scratch<Real>(exec, x.cols()).bytes(),
-                      [](auto const& route) { return route; });
+                      [](auto const& route) -> auto const& { return route; });
   }
 
   /// Bytes of workspace that route_tokens_into needs for T tokens of type Activation.
@@ -217,18 +217,19 @@ private:
       workspace.require(route_bytes<Real>(exec, x.rows(), x.cols(), columns));
     else
       workspace.require(shared_bytes(exec, row_bytes, x.cols(), columns));
-    std::int64_t* const partial = detail::start_load(exec, load, workspace);
+    auto const sums = detail::start_load(exec, load, workspace);
     if constexpr (by_batch)
       detail::assign_batch<Logit>(exec, selection_, gate::rows_of(gate_), x, options, routing, workspace);
-    auto const ranks = detail::start_ranks(exec, routing, workspace);
+    using Row = detail::RouteRow<RowSelection, gate::rows_of_t<Gate>, Needs, Logit, Memory>;
+    using Body = std::remove_cvref_t<decltype(body_of(std::declval<Row const&>()))>;
+    auto const ranks = detail::start_ranks<Body>(exec, routing, workspace);
     exec.for_rows(x.rows(), row_bytes, workspace,
-                  body_of(detail::RouteRow<RowSelection, gate::rows_of_t<Gate>, Needs, Logit, Memory>{
-                      row_selection_of(), gate::rows_of(gate_), scratch<Real>(exec, x.cols()), x, options, routing, partial,
-                      exec.copies(), sequences, 0, ranks}));
-    detail::finish_ranks(exec, ranks, routing, workspace);
-    detail::finish_load(exec, partial, load);
+                  body_of(Row{row_selection_of(), gate::rows_of(gate_), scratch<Real>(exec, x.cols()), x, options, routing, sums.data,
+                              sums.stride, sequences, 0, ranks}));
+    detail::finish_ranks(exec, ranks, routing);
+    detail::finish_load(exec, sums, load);
     if constexpr (takes_runs<Exec> && Needs::template has<stats::Counts>)
-      if (partial != nullptr && ranks.counts != nullptr && sequences == 1) // tiles have not counted again
+      if (sums.data != nullptr && ranks.counts != nullptr && sequences == 1) // tiles have not counted again
         exec.copy(VectorView<Index const>(routing.loads), load.template get<stats::Counts>());
   }
 

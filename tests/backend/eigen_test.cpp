@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The CPU execution: every row once, by a worker of its own scratch; Eigen's types as views.
+#include "support/allocations.hpp"
 #include "support/test.hpp"
 
 #include <moebal/backend/eigen.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <numeric>
 #include <set>
 #include <thread>
@@ -34,6 +36,7 @@ template <class F> void on_pools(F f) {
   for (int n : {1, 2, 3, 5}) {
     Eigen::ThreadPool pool(n);
     f(EigenExec{&pool});
+    f(EigenExec{&pool}.on_every_thread());
   }
 }
 
@@ -54,12 +57,77 @@ BOOST_AUTO_TEST_CASE(each_row_once_with_scratch_of_its_worker) {
         BOOST_TEST_REQUIRE((worker[std::size_t(r)] >= 0 && worker[std::size_t(r)] < exec.workers()));
       }
       BOOST_TEST(seen[std::size_t(n)] == 0);
-      if (n == 1000) { // the rows are shared
-        std::set<Index> const used(worker.begin(), worker.end() - 1);
-        BOOST_TEST(Index(used.size()) == exec.workers());
-      }
+      for (Index r = 0, run = exec.run_rows<Rows>(n); r + 1 < n; ++r) // a run is of one worker
+        if ((r + 1) % run != 0) BOOST_TEST_REQUIRE(worker[std::size_t(r)] == worker[std::size_t(r + 1)]);
+      BOOST_TEST((n + exec.run_rows<Rows>(n) - 1) / exec.run_rows<Rows>(n) <= exec.most_runs());
     }
   });
+}
+
+BOOST_AUTO_TEST_CASE(on_every_thread_each_has_its_share) {
+  for (int n : {1, 2, 5}) {
+    Eigen::ThreadPool pool(n);
+    EigenExec const exec = EigenExec{&pool}.on_every_thread();
+    for (Index rows : {Index(n + 1), Index(1000)}) {
+      std::vector<int> seen(static_cast<std::size_t>(rows));
+      std::vector<Index> worker(static_cast<std::size_t>(rows));
+      exec.for_rows(rows, 0, WorkspaceView<>(), Rows{seen.data(), worker.data(), exec.workers(), 0});
+      BOOST_TEST(Index(std::set<Index>(worker.begin(), worker.end()).size()) == exec.workers());
+    }
+  }
+}
+
+namespace {
+void busy(std::chrono::microseconds time) {
+  auto const end = std::chrono::steady_clock::now() + time;
+  while (std::chrono::steady_clock::now() < end) {}
+}
+struct SlowRow {
+  using real = float;
+  std::atomic<Index>* most;
+  template <class Lanes> void operator()(Lanes, std::byte*, Index worker, Index) const {
+    busy(std::chrono::microseconds(20));
+    for (Index seen = *most; seen < worker && !most->compare_exchange_weak(seen, worker);) {}
+  }
+};
+} // namespace
+
+BOOST_AUTO_TEST_CASE(help_is_asked_for_where_it_pays) {
+  Eigen::ThreadPool pool(2);
+  EigenExec const exec{&pool};
+  std::atomic<Index> most = 0;
+  for (int i = 0; i < 1000 && most == 0; ++i) exec.for_rows(500, 0, WorkspaceView<>(), SlowRow{&most}); // 10 ms each
+  BOOST_TEST(most > 0);
+}
+
+// Nobody waits for a thread that is busy elsewhere; what was asked of it does no harm when it comes to it, even if nobody is left.
+BOOST_AUTO_TEST_CASE(a_thread_that_comes_too_late_is_not_waited_for) {
+  Eigen::ThreadPool pool(1);
+  std::atomic<bool> go = false;
+  std::atomic<int> over = 0;
+  pool.Schedule([&] {
+    while (!go) std::this_thread::yield();
+  });
+  std::atomic<Index> most = 0;
+  {
+    EigenExec const exec{&pool};
+    for (int i = 0; i < 3; ++i) exec.for_rows(500, 0, WorkspaceView<>(), SlowRow{&most});
+  }
+  BOOST_TEST(most == 0);
+  pool.Schedule([&] { ++over; });
+  go = true;
+  while (over == 0) std::this_thread::yield();
+}
+
+BOOST_AUTO_TEST_CASE(shared_work_allocates_nothing) {
+  Eigen::ThreadPool pool(2);
+  for (EigenExec const& exec : {EigenExec{&pool}, EigenExec{&pool}.on_every_thread()}) {
+    std::atomic<Index> most = 0;
+    exec.for_rows(200, 0, WorkspaceView<>(), SlowRow{&most});
+    auto const before = moebal_test::allocations();
+    for (int i = 0; i < 5; ++i) exec.for_rows(200, 0, WorkspaceView<>(), SlowRow{&most});
+    BOOST_TEST(moebal_test::allocations() == before);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(a_small_workspace_is_refused_before_any_row) {

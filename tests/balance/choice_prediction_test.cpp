@@ -51,7 +51,7 @@ BOOST_AUTO_TEST_CASE(the_same_bits_for_any_number_of_threads) {
   auto const routing = Router{TopK<3>{}, Softmax{}}.route(EigenExec{}, p.view());
   std::vector<float> one(4097), three(4097);
   choice_predictions_into(EigenExec{}, p.view(), routing.expert_ids(), {}, VectorView<float>(one));
-  choice_predictions_into(EigenExec{&pool()}, p.view(), routing.expert_ids(), {}, VectorView<float>(three));
+  choice_predictions_into(EigenExec{&pool()}.on_every_thread(), p.view(), routing.expert_ids(), {}, VectorView<float>(three));
   BOOST_TEST((one == three));
 }
 

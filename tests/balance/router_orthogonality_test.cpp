@@ -78,7 +78,7 @@ BOOST_AUTO_TEST_CASE(threads_change_nothing) {
   RouterOrthogonality const rule{};
   MatrixView<float const> const x(r.data(), 9, 35);
   double const one = rule(EigenExec{}, x, MatrixView<float>(a.data(), 9, 35));
-  BOOST_TEST(one == rule(EigenExec{&pool}, x, MatrixView<float>(b.data(), 9, 35)));
+  BOOST_TEST(one == rule(EigenExec{&pool}.on_every_thread(), x, MatrixView<float>(b.data(), 9, 35)));
   BOOST_TEST(a == b, tt::per_element());
 }
 

@@ -71,7 +71,7 @@ void run(Bytes& in, Selection selection, Gate gate, Index experts, Index tokens)
   constexpr Index k = Selection::top_k;
   Router const router(selection, gate);
   Index const flags = in.below(256);
-  EigenExec const exec = flags & 1 ? EigenExec{&pool()} : EigenExec{};
+  EigenExec const exec = flags & 1 ? EigenExec{&pool()}.on_every_thread() : EigenExec{};
   Index const sequences = flags & 2 ? 1 + in.below(4) : 1;
   auto const bias = in.array<float>(flags & 4 ? experts : 0);
   auto const padding = in.array<std::uint8_t>(flags & 8 ? tokens : 0);
@@ -141,7 +141,7 @@ void run(Bytes& in, Selection selection, Gate gate, Index experts, Index tokens)
   auto const again_ids = std::make_unique<ExpertId[]>(std::size_t(tokens * k));
   auto const again_weights = std::make_unique<Real[]>(std::size_t(tokens * k));
   auto const again = std::make_unique<std::int64_t[]>(std::size_t(view.size()));
-  EigenExec const other = flags & 1 ? EigenExec{} : EigenExec{&pool()};
+  EigenExec const other = flags & 1 ? EigenExec{} : EigenExec{&pool()}.on_every_thread();
   workspace.reserve(router.template workspace_bytes<All, Logit>(other, tokens, experts, sequences));
   router.template route_into<All>(other, logits, options,
                                   RoutingView<Real>{{again_ids.get(), tokens, k}, {again_weights.get(), tokens, k}},

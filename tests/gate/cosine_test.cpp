@@ -96,7 +96,7 @@ BOOST_AUTO_TEST_CASE(gradients_through_the_projection) {
 }
 
 BOOST_AUTO_TEST_CASE(any_shape_and_any_number_of_threads) {
-  EigenExec const three{&pool()};
+  EigenExec const three = EigenExec{&pool()}.on_every_thread();
   for (auto const [T, E] : shapes) {
     auto const h = random_matrix<float>(T, 17, 1), v = random_matrix<float>(E, 17, 2),
                pull = random_matrix<float>(T, E, 3);

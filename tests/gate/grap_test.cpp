@@ -69,7 +69,7 @@ BOOST_AUTO_TEST_CASE(gradients) {
 }
 
 BOOST_AUTO_TEST_CASE(any_shape_and_any_number_of_threads) {
-  EigenExec const three{&pool()};
+  EigenExec const three = EigenExec{&pool()}.on_every_thread();
   for (auto const [T, E] : shapes)
     for (Index size : {1, 33}) {
       Index const D = E * size;

@@ -41,7 +41,7 @@ BOOST_AUTO_TEST_CASE(cuts_and_threads_change_nothing) {
   for (auto const [T, D] : shapes) {
     auto const x = random_matrix<float>(T, D, 1);
     auto const y = jitter(InputJitter{.seed = 3}, x);
-    BOOST_TEST((y == jitter(InputJitter{.seed = 3}, x, EigenExec{&pool()})));
+    BOOST_TEST((y == jitter(InputJitter{.seed = 3}, x, EigenExec{&pool()}.on_every_thread())));
     Matrix<float> cut(T, D);
     Index const half = T / 2;
     jitter_into(EigenExec{}, InputJitter{.seed = 3}, MatrixView<float const>(x.values.data(), half, D),

@@ -40,10 +40,10 @@ BOOST_AUTO_TEST_CASE(any_shape_and_any_number_of_threads) {
       Matrix<float> z1(T, E), z3(T, E), dx1(T, D, 9), dx3(T, D, 9), dw1(E, D, 9), dw3(E, D, 9), db1(1, E, 9),
           db3(1, E, 9);
       logits_into(EigenExec{}, Linear{}, x.view(), w.view(), b.values, z1.view());
-      logits_into(EigenExec{&pool()}, Linear{}, x.view(), w.view(), b.values, z3.view());
+      logits_into(EigenExec{&pool()}.on_every_thread(), Linear{}, x.view(), w.view(), b.values, z3.view());
       backward_into(EigenExec{}, Linear{}, x.view(), w.view(), g.view(),
                     LinearGradient<float>{dx1.view(), dw1.view(), db1.values});
-      backward_into(EigenExec{&pool()}, Linear{}, x.view(), w.view(), g.view(),
+      backward_into(EigenExec{&pool()}.on_every_thread(), Linear{}, x.view(), w.view(), g.view(),
                     LinearGradient<float>{dx3.view(), dw3.view(), db3.values});
       BOOST_TEST(((z1 == z3) && (dx1 == dx3) && (dw1 == dw3) && (db1 == db3)));
       for (Index t = 0; t < T; ++t) {

@@ -77,7 +77,7 @@ BOOST_AUTO_TEST_CASE(same_bits_on_loops_and_on_lanes) {
     auto const expected = all_maps<float>(loops, T, E);
     BOOST_TEST((expected == all_maps<float>(backwards, T, E)));
     BOOST_TEST((expected == all_maps<float>(EigenExec{}, T, E)));
-    BOOST_TEST((expected == all_maps<float>(EigenExec{&pool()}, T, E)));
+    BOOST_TEST((expected == all_maps<float>(EigenExec{&pool()}.on_every_thread(), T, E)));
     auto const wide = all_maps<double>(loops, T, E);
     BOOST_TEST((wide == all_maps<double>(EigenExec{}, T, E)));
     for (std::size_t i = 0; i + 1 < wide.size(); ++i) { // and float is double, rounded here and there

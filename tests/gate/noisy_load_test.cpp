@@ -130,9 +130,9 @@ BOOST_AUTO_TEST_CASE(cuts_and_threads_change_nothing) {
     Matrix<float> h(T, E);
     logits_into(EigenExec{}, LearnedNoise{}, z.view(), n.view(), h.view());
     auto const one = load(policy, LearnedNoise{}, z, n, h);
-    BOOST_TEST((one == load(policy, LearnedNoise{}, z, n, h, EigenExec{&pool()})));
+    BOOST_TEST((one == load(policy, LearnedNoise{}, z, n, h, EigenExec{&pool()}.on_every_thread())));
     Matrix<float> dz[2] = {{T, E}, {T, E}}, dh[2] = {{T, E}, {T, E}}, dn[2] = {{T, E}, {T, E}};
-    EigenExec const three{&pool()};
+    EigenExec const three = EigenExec{&pool()}.on_every_thread();
     for (int i : {0, 1}) {
       Workspace workspace(NoisyLoad::workspace_bytes<float>(three, E));
       load_backward_into(i ? three : EigenExec{}, policy, LearnedNoise{}, z.view(), n.view(), std::as_const(h).view(),

@@ -42,7 +42,7 @@ BOOST_AUTO_TEST_CASE(cuts_and_threads_change_nothing) {
   for (auto const [T, E] : shapes) {
     auto const z = random_matrix<float>(T, E, 1), n = random_matrix<float>(T, E, 2);
     auto const h = noisy(LearnedNoise{.seed = 3}, z, n);
-    BOOST_TEST((h == noisy(LearnedNoise{.seed = 3}, z, n, EigenExec{&pool()})));
+    BOOST_TEST((h == noisy(LearnedNoise{.seed = 3}, z, n, EigenExec{&pool()}.on_every_thread())));
     Index const half = T / 2, at = half * E;
     Matrix<float> cut(T, E);
     auto const part = [&](std::vector<float> const& v, Index first, Index rows) {

@@ -134,7 +134,7 @@ BOOST_AUTO_TEST_CASE(it_learns_what_the_pool_chooses) {
 }
 
 BOOST_AUTO_TEST_CASE(any_shape_and_any_number_of_threads) {
-  EigenExec const three{&pool()};
+  EigenExec const three = EigenExec{&pool()}.on_every_thread();
   for (auto const [T, E] : shapes) {
     auto const x = random_matrix<float>(T, 5, 1), pull = random_matrix<float>(T, E, 2);
     Learned<float> const net(5, 7, E);

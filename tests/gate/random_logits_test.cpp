@@ -45,7 +45,7 @@ BOOST_AUTO_TEST_CASE(cuts_and_threads_change_nothing) {
       Matrix<double> one(T, E), three(T, E), cut(T, E);
       RandomLogits policy{.spread = spread, .top_k = 2, .seed = 5};
       logits_into(EigenExec{}, policy, one.view());
-      logits_into(EigenExec{&pool()}, policy, three.view());
+      logits_into(EigenExec{&pool()}.on_every_thread(), policy, three.view());
       logits_into(EigenExec{}, policy, MatrixView<double>(cut.values.data(), T / 2, E));
       policy.first = T / 2;
       logits_into(EigenExec{}, policy, MatrixView<double>(cut.values.data() + T / 2 * E, T - T / 2, E));

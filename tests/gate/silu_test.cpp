@@ -33,7 +33,7 @@ BOOST_AUTO_TEST_CASE(by_hand_and_gradient) {
 }
 
 BOOST_AUTO_TEST_CASE(any_shape_in_place_and_any_number_of_threads) {
-  EigenExec const three{&pool()};
+  EigenExec const three = EigenExec{&pool()}.on_every_thread();
   for (auto const [T, E] : shapes) {
     auto const x = random_matrix<float>(T, E, 1);
     auto here = x;

@@ -83,8 +83,8 @@ BOOST_AUTO_TEST_CASE(any_number_of_threads) {
     auto const check = [&](auto drop) {
       Results const expected = everything(moebal_test::SerialExec{}, drop, ids, weights, E, x);
       BOOST_TEST((everything(mb::EigenExec{}, drop, ids, weights, E, x) == expected));
-      BOOST_TEST((everything(mb::EigenExec{&two}, drop, ids, weights, E, x) == expected));
-      BOOST_TEST((everything(mb::EigenExec{&five}, drop, ids, weights, E, x) == expected));
+      BOOST_TEST((everything(mb::EigenExec{&two}.on_every_thread(), drop, ids, weights, E, x) == expected));
+      BOOST_TEST((everything(mb::EigenExec{&five}.on_every_thread(), drop, ids, weights, E, x) == expected));
     };
     check(mb::DropNone{});
     check(mb::DropByPosition<>{});

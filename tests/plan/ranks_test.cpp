@@ -137,14 +137,14 @@ BOOST_AUTO_TEST_SUITE(plan_ranks)
 BOOST_AUTO_TEST_CASE(one_thread) { check_shapes(EigenExec{}); }
 BOOST_AUTO_TEST_CASE(three_threads) {
   Eigen::ThreadPool pool(3);
-  check_shapes(EigenExec{&pool});
+  check_shapes(EigenExec{&pool}.on_every_thread());
 }
 
 BOOST_AUTO_TEST_CASE(a_selection_over_the_batch) {
   Eigen::ThreadPool pool(3);
   for (Index const tokens : {7, 300}) {
     check(EigenExec{}, Router{ExpertChoice<4>{}, Softmax{}}, tokens, 16);
-    check(EigenExec{&pool}, Router{ExpertChoice<4>{}, Softmax{}}, tokens, 16);
+    check(EigenExec{&pool}.on_every_thread(), Router{ExpertChoice<4>{}, Softmax{}}, tokens, 16);
   }
 }
 
@@ -170,7 +170,7 @@ BOOST_AUTO_TEST_CASE(out_of_tokens) {
   Index const T = 1000, E = 24, D = 16;
   auto const x = logits(T, D), w = logits(E, D);
   Router const router{TopK<4>{}, Softmax{}};
-  for (EigenExec const exec : {EigenExec{}, EigenExec{&pool}}) {
+  for (EigenExec const& exec : {EigenExec{}, EigenExec{&pool}.on_every_thread()}) {
     Routing<float> routing(T, 4, E);
     Workspace workspace(router.tokens_workspace_bytes(exec, T, E));
     router.route_tokens_into(exec, MatrixView<float const>(x.data(), T, D), MatrixView<float const>(w.data(), E, D),

@@ -93,11 +93,11 @@ template <class X, class W, class Router> void check(Router const& router, Index
     auto const in = matrix(x, T, D);
     auto const weight = matrix(w, E, D);
     BOOST_TEST((tokens_routed(EigenExec{}, router, in, weight, E, options) == expected));
-    BOOST_TEST((tokens_routed(EigenExec{&pool_of(3)}, router, in, weight, E, options) == expected));
+    BOOST_TEST((tokens_routed(EigenExec{&pool_of(3)}.on_every_thread(), router, in, weight, E, options) == expected));
     BOOST_TEST((tokens_routed(SerialExec{.pretended_workers = 3, .backwards = true}, router, in, weight, E, options) == expected));
     if constexpr (std::same_as<compute_t<W>, float>) {
       PackedGate const packed(weight);
-      BOOST_TEST((tokens_routed(EigenExec{&pool_of(3)}, router, in, packed, E, options) == expected));
+      BOOST_TEST((tokens_routed(EigenExec{&pool_of(3)}.on_every_thread(), router, in, packed, E, options) == expected));
       BOOST_TEST((tokens_routed(SerialExec{}, router, in, packed, E, options) == expected));
     }
   }

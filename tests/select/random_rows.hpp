@@ -37,7 +37,7 @@ bool keeps_the_contract(Selection const& selection, Gate const& gate, Index expe
     if (tagged) options.tags = tags;
     auto const view = moebal_test::matrix(x, tokens, experts);
     auto const one = router.route(moebal::EigenExec{}, view, options),
-               three = router.route(moebal::EigenExec{&pool}, view, options);
+               three = router.route(moebal::EigenExec{&pool}.on_every_thread(), view, options);
     for (Index t = 0; t < tokens; ++t) {
       bool ended = false;
       for (Index k = 0; k < one.top_k(); ++k) {

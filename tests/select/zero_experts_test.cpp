@@ -30,7 +30,7 @@ BOOST_AUTO_TEST_CASE(kinds) {
 
 BOOST_AUTO_TEST_CASE(the_plan_sees_networks_only) {
   std::vector<ExpertId> out(ids.size(), 99);
-  split_into(EigenExec{&pool()}, zeros, MatrixView<ExpertId const>(ids.data(), 4, 3),
+  split_into(EigenExec{&pool()}.on_every_thread(), zeros, MatrixView<ExpertId const>(ids.data(), 4, 3),
              MatrixView<ExpertId>(out.data(), 4, 3));
   BOOST_TEST((out == std::vector<ExpertId>{0, -1, -1, -1, 3, -1, -1, -1, -1, -1, 2, -1}));
   split_into(EigenExec{}, zeros, MatrixView<ExpertId const>(ids.data(), 0, 3), MatrixView<ExpertId>(out.data(), 0, 3));

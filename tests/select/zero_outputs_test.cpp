@@ -87,7 +87,7 @@ BOOST_AUTO_TEST_CASE(gradients) {
 }
 
 BOOST_AUTO_TEST_CASE(any_shape_and_any_number_of_threads) {
-  EigenExec const three{&pool()};
+  EigenExec const three = EigenExec{&pool()}.on_every_thread();
   for (Index T : {0, 1, 7, 133})
     for (Index D : {1, 37}) {
       Layer<float> const layer(T, D);

@@ -20,7 +20,7 @@ template <class Devices, Index K> void check(Index tokens, Index experts) {
   Options options{.padding = padding_of(tokens)};
   Router const router{TopK<int(K)>{}, Softmax{}};
   Eigen::ThreadPool pool(3);
-  for (auto const& exec : {EigenExec{}, EigenExec{&pool}}) {
+  for (auto const& exec : {EigenExec{}, EigenExec{&pool}.on_every_thread()}) {
     auto const [routing, load] =
         router.template route_with<Needs>(exec, matrix(logits, tokens, experts), options.view());
     std::vector<std::int64_t> expected(std::size_t(Devices::groups));

@@ -51,7 +51,7 @@ template <Index K, class Real> void check(Index tokens, Index experts, bool bias
   Router const router{TopK<K>{}, Sigmoid{}};
   auto const want = expected(logits, experts, K, options, Sigmoid{});
   Eigen::ThreadPool pool(3);
-  for (auto const& exec : {EigenExec{}, EigenExec{&pool}}) {
+  for (auto const& exec : {EigenExec{}, EigenExec{&pool}.on_every_thread()}) {
     auto const [routing, load] =
         router.template route_with<stats::List<Histogram>>(exec, matrix(logits, tokens, experts), options.view());
     auto const got = load.template get<Histogram>();

@@ -26,7 +26,7 @@ template <class Real> void check(Index tokens, Index experts) {
         ++want[std::size_t(
             e * bins + std::min(bins - 1, Index(Sigmoid{}.score(logits[std::size_t(t * experts + e)]) * Real(bins))))];
   Eigen::ThreadPool pool(3);
-  for (auto const& exec : {EigenExec{}, EigenExec{&pool}}) {
+  for (auto const& exec : {EigenExec{}, EigenExec{&pool}.on_every_thread()}) {
     auto const load =
         Router{TopK<1>{}, Sigmoid{}}
             .template route_with<stats::List<Histogram>>(exec, matrix(logits, tokens, experts), options.view())

@@ -55,7 +55,7 @@ BOOST_AUTO_TEST_CASE(what_no_sum_has_room_for_is_cut_off) {
 }
 
 BOOST_AUTO_TEST_CASE(any_cut_and_any_number_of_threads) {
-  EigenExec const three{&pool()};
+  EigenExec const three = EigenExec{&pool()}.on_every_thread();
   for (auto const [T, E] : shapes)
     for (bool const weighted : {false, true}) {
       auto const x = random_matrix<float>(T, 37, 1), z = random_matrix<float>(T, E, 2);

@@ -43,9 +43,9 @@ template <class F> void on_each_backend(F const& f) {
 #else
 template <class F> void on_each_backend(F const& f) {
   f("Eigen serial", moebal::EigenExec{});
-  f("Eigen pool of 1", moebal::EigenExec{&pool_of(1)});
-  f("Eigen pool of 2", moebal::EigenExec{&pool_of(2)});
-  f("Eigen pool of 3", moebal::EigenExec{&pool_of(3)});
+  f("Eigen pool of 1", moebal::EigenExec{&pool_of(1)}.on_every_thread());
+  f("Eigen pool of 2", moebal::EigenExec{&pool_of(2)}.on_every_thread());
+  f("Eigen pool of 3", moebal::EigenExec{&pool_of(3)}.on_every_thread());
   for (auto const& exec : other_executions()) f(exec.name().c_str(), exec);
 }
 #endif

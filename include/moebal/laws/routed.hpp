@@ -93,7 +93,7 @@ void expect_same(Findings& findings, std::string_view law, std::string const& in
 template <class F> void each_execution(Shapes const& shapes, F const& f) {
   static Eigen::ThreadPool pool(3);
   f(EigenExec{}, "one thread");
-  f(EigenExec{&pool}, "three threads");
+  f(EigenExec{&pool}.on_every_thread(), "a pool of three threads");
   f(PlainExec{.pretended_workers = 3, .backwards = true}, "three workers, backwards");
   for (AnyExec const& exec : shapes.executions) f(exec, exec.name().c_str());
 }

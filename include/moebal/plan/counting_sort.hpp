@@ -14,10 +14,10 @@
 
 namespace moebal::detail {
 
-/// Chunks that `items` are cut into: one for each worker of a host, many small ones on a device.
+/// Chunks that `items` are cut into: some for each worker of a host, which fetches one after the other; many small ones on a device.
 template <class Exec> Index sort_chunks(Exec const& exec, Index items) {
   constexpr bool host = std::same_as<typename Exec::memory, HostMemory>;
-  Index const most = host ? Index(exec.workers()) : 1024;
+  Index const workers = exec.workers(), most = !host ? 1024 : workers == 1 ? 1 : 8 * workers;
   Index const wanted = items / (host ? 4096 : 256);
   return wanted < 1 ? 1 : wanted > most ? (most < 1 ? 1 : most) : wanted;
 }

@@ -38,7 +38,7 @@ template <class Selection, class Gate, class Needs, class Logit, class Memory> s
   RowOptions<Memory> options;
   RoutingView<real, Memory> out;
   std::int64_t* partial; // [copies, S, slots], or null: collect nothing
-  Index copies;
+  Index copy_stride;     // of the workers' copies; 0 where there is one
   Index sequences;
   Index first_row = 0; // the token of the first row of logits
   CountRanks<Memory> ranks{};
@@ -47,7 +47,7 @@ template <class Selection, class Gate, class Needs, class Logit, class Memory> s
 
   template <class Lanes> MOEBAL_FN void operator()(Lanes lanes, std::byte* memory, Index worker, Index t) const {
     route(lanes, memory, worker, t);
-    ranks(lanes, worker, top_k, t);
+    ranks(lanes, top_k, t);
   }
 
   /// The row without its ranks.
@@ -128,7 +128,7 @@ template <class Selection, class Gate, class Needs, class Logit, class Memory> s
   }
   /// The worker's sums of a sequence.
   MOEBAL_FN std::int64_t* sums_of(Index worker, Index sequence) const {
-    return partial + ((copies == 1 ? 0 : worker) * sequences + sequence) * Needs::slots(logits.cols());
+    return partial + worker * copy_stride + sequence * Needs::slots(logits.cols());
   }
 
   MOEBAL_FN bool is_padding(Index t) const { return !options.padding.empty() && options.padding[t] != 0; }

@@ -57,13 +57,14 @@ private:
   // Ranks go in the order of rows. Rows that are left to the row form come last, so ranks wait for all ids.
   void rank_rows() const {
     if (body_.ranks.counts == nullptr) return;
-    for (Index r = 0; r < rows; ++r) body_.ranks(lanes_, worker_, top_k, first_ + r);
+    auto* const counts = body_.ranks.of_row(first_); // runs are whole tiles
+    for (Index r = 0; r < rows; ++r) body_.ranks.count(lanes_, counts, top_k, first_ + r);
   }
   void rank_together(unsigned missed, [[maybe_unused]] std::int32_t const (*ids)[Tile::rows]) const {
     auto const& ranks = body_.ranks;
     if constexpr (top_k <= 16 && requires { Tile::Few::template rank<int(top_k)>(ids, 0, nullptr, nullptr, 0); })
       if (ranks.counts != nullptr && missed == 0 && experts_ <= 16) // the counters would wait for one another
-        return Tile::Few::template rank<int(top_k)>(ids, experts_, ranks.of(worker_), ranks.ranks.row(first_),
+        return Tile::Few::template rank<int(top_k)>(ids, experts_, ranks.of_row(first_), ranks.ranks.row(first_),
                                                    ranks.ranks.row_stride());
     rank_rows();
   }
