@@ -15,7 +15,7 @@ namespace moebal {
 namespace detail {
 
 /// f(0), f(1), ..., f(N - 1), with constants for the compiler, so that arrays of packs stay in registers.
-template <int N, class F> [[gnu::always_inline]] inline void unrolled(F const& f) {
+template <int N, class F> [[gnu::always_inline]] inline void with_constants(F const& f) {
   [&]<int... i>(std::integer_sequence<int, i...>) __attribute__((always_inline)) {
     (f(std::integral_constant<int, i>{}), ...);
   }
@@ -26,7 +26,7 @@ template <int N, class F> [[gnu::always_inline]] inline void unrolled(F const& f
 template <int W> [[gnu::always_inline]] inline void transpose(typename Pack<float, W>::native (&rows)[W]) {
   for (int stage = 1; stage < W; stage *= 2) { // each stage deals the lower and the upper half of the rows in turns
     typename Pack<float, W>::native dealt[W];
-    unrolled<W / 2>([&](auto i) __attribute__((always_inline)) {
+    with_constants<W / 2>([&](auto i) __attribute__((always_inline)) {
       auto const low = rows[i], high = rows[i + W / 2];
       [&]<int... j>(std::integer_sequence<int, j...>) __attribute__((always_inline)) {
         dealt[2 * i] = __builtin_shufflevector(low, high, (j / 2 + j % 2 * W)...);
@@ -34,7 +34,7 @@ template <int W> [[gnu::always_inline]] inline void transpose(typename Pack<floa
       }
       (std::make_integer_sequence<int, W>{});
     });
-    unrolled<W>([&](auto i) __attribute__((always_inline)) { rows[i] = dealt[i]; });
+    with_constants<W>([&](auto i) __attribute__((always_inline)) { rows[i] = dealt[i]; });
   }
 }
 
@@ -113,7 +113,7 @@ private:
       for (Index k = 0; k < n; k += W) {
         int const deep = n - k < W ? int(n - k) : W;
         typename V::native part[W];
-        detail::unrolled<W>([&](auto i) __attribute__((always_inline)) {
+        detail::with_constants<W>([&](auto i) __attribute__((always_inline)) {
           __builtin_prefetch(next.data + (e + i) * next.stride + 4 * k, 0, 2);
           V row;
           if (first + e + i < weight.rows()) {
@@ -123,7 +123,7 @@ private:
           part[i] = row.v;
         });
         detail::transpose<W>(part);
-        detail::unrolled<W>([&](auto j) __attribute__((always_inline)) {
+        detail::with_constants<W>([&](auto j) __attribute__((always_inline)) {
           if (j < deep) store(out + (k + j) * width, PackAt<W>{e}, V(part[j]));
         });
       }
@@ -157,31 +157,31 @@ private:
   static void kernel(float const* x, Index x_stride, Index n, float const* w, Index width, float* z, Index z_stride,
                      bool first, char const* next, Index next_stride) {
     typename V::native sum[rows][packs]; // not V: its constructor would be a loop over an array in memory
-    detail::unrolled<rows>([&](auto r) __attribute__((always_inline)) {
-      detail::unrolled<packs>([&](auto p) __attribute__((always_inline)) { sum[r][p] = V().v; });
+    detail::with_constants<rows>([&](auto r) __attribute__((always_inline)) {
+      detail::with_constants<packs>([&](auto p) __attribute__((always_inline)) { sum[r][p] = V().v; });
     });
     constexpr int fours = (rows + 3) / 4; // a pointer for four rows: strides of up to three fit an address
     float const* x_of[fours];
-    detail::unrolled<fours>([&](auto i) __attribute__((always_inline)) { x_of[i] = x + 4 * i * x_stride; });
+    detail::with_constants<fours>([&](auto i) __attribute__((always_inline)) { x_of[i] = x + 4 * i * x_stride; });
     for (Index d = 0; d < n;) {
-      detail::unrolled<rows>([&](auto r) __attribute__((always_inline)) {
+      detail::with_constants<rows>([&](auto r) __attribute__((always_inline)) {
         __builtin_prefetch(x_of[r / 4] + d + depth + r % 4 * x_stride, 0, 2);
       });
       __builtin_prefetch(next + 4 * d, 0, 2);
       __builtin_prefetch(next + next_stride + 4 * d, 0, 2);
       for (Index const end = n - d < line ? n : d + line; d < end; ++d, w += width) {
         typename V::native of_experts[packs];
-        detail::unrolled<packs>([&](auto p) __attribute__((always_inline)) { of_experts[p] = load(w, PackAt<W>{p * W}).v; });
-        detail::unrolled<rows>([&](auto r) __attribute__((always_inline)) {
+        detail::with_constants<packs>([&](auto p) __attribute__((always_inline)) { of_experts[p] = load(w, PackAt<W>{p * W}).v; });
+        detail::with_constants<rows>([&](auto r) __attribute__((always_inline)) {
           V const of_token = math::splat<V>(x_of[r / 4][d + r % 4 * x_stride]);
-          detail::unrolled<packs>([&](auto p) __attribute__((always_inline)) {
+          detail::with_constants<packs>([&](auto p) __attribute__((always_inline)) {
             sum[r][p] = math::fma(of_token, V(of_experts[p]), V(sum[r][p])).v;
           });
         });
       }
     }
-    detail::unrolled<rows>([&](auto r) __attribute__((always_inline)) {
-      detail::unrolled<packs>([&](auto p) __attribute__((always_inline)) {
+    detail::with_constants<rows>([&](auto r) __attribute__((always_inline)) {
+      detail::with_constants<packs>([&](auto p) __attribute__((always_inline)) {
         float* const out = z + r * z_stride + p * W;
         V const before = first ? V() : load(static_cast<float const*>(out), PackAt<W>{0});
         store(out, PackAt<W>{0}, before + V(sum[r][p]));
