@@ -29,12 +29,13 @@ BOOST_AUTO_TEST_CASE(as_the_plain_form) {
         std::vector<Index> orders[2], slots[2];
         for (int form = 0; form < 2; ++form) {
           orders[form].assign(12, 99);
-          slots[form].assign(ids.size(), 99);
+          slots[form].assign(ids.size() + seed % 8, 99); // from any place in a line on
+          Index* const to_slots = slots[form].data() + seed % 8;
           detail::PairSlots const to{first.data(), experts, most, orders[form].data()};
           if (form == 0)
-            to.place_singly(1000, n, ids.data(), ranks.data(), slots[form].data());
+            to.place_singly(1000, n, ids.data(), ranks.data(), to_slots);
           else
-            to.place(1000, n, ids.data(), ranks.data(), slots[form].data());
+            to.place(1000, n, ids.data(), ranks.data(), to_slots);
         }
         BOOST_TEST((slots[0] == slots[1]));
         BOOST_TEST((orders[0] == orders[1]));

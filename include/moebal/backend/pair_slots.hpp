@@ -6,6 +6,9 @@
 #include "../core/ids.hpp"
 #include "machine.hpp"
 
+#include <algorithm>
+#include <cstdint>
+
 #if defined(MOEBAL_AVX512)
 #include <immintrin.h>
 
@@ -61,7 +64,13 @@ struct PairSlots {
   void place(Index pair, Index n, ExpertId const* ids, std::int32_t const* ranks, Index* slots) const {
     Index done = 0;
 #if defined(MOEBAL_AVX512)
-    if (best_machine() == Machine::avx512) done = place_eights(first, experts, most, order, pair, n, ids, ranks, slots);
+    if (best_machine() == Machine::avx512) {
+      // Up to the first whole line: a store of eight slots that touches two lines takes twice as long.
+      Index const into_line = Index(reinterpret_cast<std::uintptr_t>(slots) / sizeof(Index) % 8);
+      done = std::min((8 - into_line) % 8, n);
+      place_singly(pair, done, ids, ranks, slots);
+      done += place_eights(first, experts, most, order, pair + done, n - done, ids + done, ranks + done, slots + done);
+    }
 #endif
     place_singly(pair + done, n - done, ids + done, ranks + done, slots + done);
   }
