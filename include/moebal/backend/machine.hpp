@@ -46,7 +46,7 @@
 #if MOEBAL_AVX512 == 2
 #define MOEBAL_BEGIN_AVX512                                                                                             \
   MOEBAL_BEGIN_MACHINE                                                                                                  \
-  _Pragma("GCC target(\"avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,avx2,fma,bmi,bmi2,popcnt\")")
+  _Pragma("GCC target(\"avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,avx2,fma,bmi,bmi2,popcnt,prfchw\")")
 #define MOEBAL_BEGIN_AVX2 MOEBAL_BEGIN_MACHINE _Pragma("GCC target(\"avx2,fma,bmi,bmi2,popcnt\")")
 #else
 #define MOEBAL_BEGIN_AVX512 MOEBAL_BEGIN_MACHINE

@@ -110,7 +110,10 @@ template <int W> struct Ops<Pack<float, W>> {
   using V = Pack<float, W>;
   using real = float;
   using bits = Pack<std::uint32_t, W>;
-  static V splat(float x) { return V(x - typename V::native{}); } // x + 0 would be an addition: -0 is not 0 then
+  static V splat(float x) {
+    if constexpr (requires { Native::splat(x); }) return Native::splat(x); // else, chosen at run time, lane by lane
+    return V(x - typename V::native{}); // x + 0 would be an addition: -0 is not 0 then
+  }
   static bits to_bits(V x) { return __builtin_bit_cast(typename bits::native, x.v); }
   static V from_bits(bits x) { return __builtin_bit_cast(typename V::native, x.v); }
   template <class T> static T select(Mask<W> mask, T yes, T no) { return T(mask.v ? yes.v : no.v); }

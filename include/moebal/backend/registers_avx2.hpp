@@ -14,6 +14,7 @@ namespace moebal {
 template <> struct Registers<8> {
   using V = Pack<float, 8>;
 
+  static V splat(float x) { return V(V::native(_mm256_set1_ps(x))); }
   static V fma(V a, V b, V c) { return V(V::native(_mm256_fmadd_ps(__m256(a.v), __m256(b.v), __m256(c.v)))); }
   static V min(V a, V b) { return V(V::native(_mm256_min_ps(__m256(a.v), __m256(b.v)))); }
   static V max(V a, V b) { return V(V::native(_mm256_max_ps(__m256(a.v), __m256(b.v)))); }

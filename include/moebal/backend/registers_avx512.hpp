@@ -15,6 +15,7 @@ namespace moebal {
 template <> struct Registers<16> {
   using V = Pack<float, 16>;
 
+  static V splat(float x) { return V(V::native(_mm512_set1_ps(x))); }
   static V fma(V a, V b, V c) { return V(V::native(_mm512_fmadd_ps(__m512(a.v), __m512(b.v), __m512(c.v)))); }
   static V min(V a, V b) { return V(V::native(_mm512_maskz_min_ps(__mmask16(-1), __m512(a.v), __m512(b.v)))); }
   static V max(V a, V b) { return V(V::native(_mm512_maskz_max_ps(__mmask16(-1), __m512(a.v), __m512(b.v)))); }
