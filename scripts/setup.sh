@@ -11,6 +11,7 @@ test_packages=("${build_packages[@]}" libboost-test-dev libopenmpi-dev openmpi-b
 # An example names what it reads and starts beyond this in examples/<name>/packages.txt.
 example_packages=("${build_packages[@]}" libcli11-dev)
 mpich_packages=("${test_packages[@]}" libmpich-dev mpich)
+arm_packages=("${test_packages[@]}" g++-aarch64-linux-gnu qemu-user)
 kokkos_packages=("${build_packages[@]}" xz-utils)
 
 say() { printf '\n== %s\n' "$*" >&2; }

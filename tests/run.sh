@@ -4,6 +4,7 @@
 #                                   then what runs without -march=native and under the sanitizers. The options go to the
 #                                   first run; with a selection of tests (-R, -L, -N, ...) there is no other run.
 # tests/run.sh mpich              the tests of MPI over MPICH; all others take the system's MPI, as a rule Open MPI.
+# tests/run.sh arm                the tests of same bits for AArch64 with NEON, under an emulator.
 # tests/run.sh golden DIR           checks a folder of golden cases.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../scripts/setup.sh"
@@ -54,9 +55,10 @@ summary() {
 count() { sed -n "s/^\\s*$1=\"\\([0-9]*\\)\".*/\\1/p" "$2" | head -n 1; }
 
 configuration=() launcher=(env)
-if [[ ${1:-} == mpich ]]; then
-  need "${mpich_packages[@]}"
-  run mpich "${@:2}"
+if [[ ${1:-} == mpich || ${1:-} == arm ]]; then
+  packages=$1_packages[@]
+  need "${!packages}"
+  run "$@"
   summary
   exit
 fi
