@@ -50,7 +50,7 @@ public:
   using memory = DeviceMemory;
   static constexpr bool clears_sums = true;
   /// Rows in flight on each multiprocessor: each has scratch memory of its own.
-  static constexpr Index warps_of_processor = 32;
+  static constexpr Index warps_of_processor = 48;
 
   explicit CudaStream(cudaStream_t stream) : stream_(stream), processors_(detail::cuda_processors()) {}
 

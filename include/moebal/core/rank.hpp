@@ -43,10 +43,10 @@ MOEBAL_FN inline rank_word_t<double> rank_word(double key, Index id) {
 template <class Logit>
   requires(sizeof(Logit) == 2)
 MOEBAL_FN inline std::uint32_t short_rank_word(Logit x, Index id) {
-  constexpr std::uint32_t infinity = std::is_same_v<Logit, BFloat16> ? 0x7f80 : 0x7c00;
-  std::uint32_t const bits = x.bits == 0x8000u ? 0u : std::uint32_t(x.bits);
-  std::uint32_t const key = (bits & 0x8000u) != 0 ? ~bits & 0xffffu : bits | 0x8000u;
-  return ((bits & 0x7fffu) > infinity ? 0u : key) << 16 | (0xffffu - std::uint32_t(id));
+  constexpr std::uint32_t infinity = std::is_same_v<Logit, BFloat16> ? 0x7f800000u : 0x7c000000u, sign = 0x80000000u;
+  std::uint32_t const raw = std::uint32_t(x.bits) << 16, bits = raw == sign ? 0u : raw;
+  std::uint32_t const key = bits ^ (std::uint32_t(std::int32_t(bits) >> 31) | sign);
+  return ((bits & ~sign) > infinity ? 0u : key & 0xffff0000u) | (0xffffu - std::uint32_t(id));
 }
 MOEBAL_FN inline ExpertId short_id_of(std::uint32_t word) { return ExpertId(0xffffu - (word & 0xffffu)); }
 /// word where it is below bound, else 0.

@@ -56,8 +56,10 @@ private:
       float const z = x(e);
       if (!scored) return rank_word(z, e);
       float value = body_.gate.score(opened, z);
-      if (biased) value = with_bias(value, bias[Index(e)], by);
-      if constexpr (Body::selection_needs_scores) values[Index(e)] = value;
+      bool const there = Index(e) < experts_;
+      if (biased) value = with_bias(value, there ? bias[Index(e)] : 0.0f, by);
+      if constexpr (Body::selection_needs_scores)
+        if (there) values[Index(e)] = value;
       return rank_word(biased ? value : z, e);
     });
     if constexpr (Body::selection_needs_scores) Row::warp::sync();
