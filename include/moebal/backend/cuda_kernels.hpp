@@ -14,8 +14,9 @@ namespace moebal::detail {
 
 inline constexpr int cuda_warps = 8; // of a block
 inline constexpr int cuda_threads = 32 * cuda_warps;
-// Said, because ptxas would rather spill a little than lose a step of occupancy: 128 registers a thread.
-inline constexpr int cuda_least_blocks = 2;
+/// Blocks that a multiprocessor must have room for, in registers: said, because ptxas would rather spill a little than lose a
+/// step of occupancy, and because it does not know which rows wait for memory.
+constexpr int cuda_blocks(int words) { return words > 0 && words <= 8 ? 4 : 2; }
 inline constexpr int cuda_scan_threads = 1024;
 
 /// Where the rows of a kernel add their integers up.
@@ -30,7 +31,7 @@ enum class CudaSums {
 ///   scratch  [warps, bytes] of device memory
 /// Shared memory: Block's sums, then warp_bytes for each warp.
 template <CudaSums where, int words, class Body>
-__global__ void __launch_bounds__(cuda_threads, cuda_least_blocks)
+__global__ void __launch_bounds__(cuda_threads, cuda_blocks(words))
     rows_kernel(Body const body, std::byte* scratch, std::size_t bytes, Index n, std::size_t warp_bytes) {
   extern __shared__ std::int64_t cuda_shared[];
   int const warp = int(threadIdx.x / 32);
@@ -75,7 +76,7 @@ __global__ void __launch_bounds__(cuda_threads, cuda_least_blocks)
 }
 
 /// f(i) by a thread for each i, or by a warp where f has a form for one.
-template <class F> __global__ void __launch_bounds__(cuda_threads, cuda_least_blocks) items_kernel(F const f, Index n) {
+template <class F> __global__ void __launch_bounds__(cuda_threads, cuda_blocks(0)) items_kernel(F const f, Index n) {
   if constexpr (warp_item<F, CudaWarp>) {
     for (Index i = Index(blockIdx.x) * cuda_warps + threadIdx.x / 32; i < n; i += Index(gridDim.x) * cuda_warps)
       f.warp(CudaWarp{}, i);

@@ -11,6 +11,7 @@ namespace moebal {
 
 /// A warp whose integer sums lie in the device's memory.
 struct CudaWarp {
+  static constexpr int size = 32;
   static constexpr unsigned all = 0xffffffffu;
 
   static __device__ int lane() { return int(threadIdx.x % 32); } // blocks are whole warps of one dimension

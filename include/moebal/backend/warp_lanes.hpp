@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// The 32 lanes of a warp as a lane group. A warp is a type of static members, each to be called by all lanes together:
-//   lane()                  0 to 31
+// The lanes of a warp as a lane group. A warp is a type of static members, each to be called by all lanes together:
+//   size                    32
+//   lane()                  0 to size - 1
 //   sync()                  what lanes wrote before is seen by all of them afterwards
 //   shuffle_xor(v, mask)    v of the lane whose number is this one's ^ mask; v of 32, 64 or 128 bits
 //   ballot(b)               a bit for each lane
@@ -38,7 +39,7 @@ template <class Warp, class T> MOEBAL_FN inline T warp_max(T value) {
   if constexpr (requires { requires std::unsigned_integral<T> && sizeof(T) <= 8; }) {
     return Warp::max(value);
   } else {
-    for (int half = warp_size / 2; half > 0; half /= 2) {
+    for (int half = Warp::size / 2; half > 0; half /= 2) {
       T const other = Warp::shuffle_xor(value, half);
       value = other > value ? other : value;
     }
@@ -62,7 +63,20 @@ template <class Warp> MOEBAL_FN inline WarpPrefix warp_prefix(std::int64_t value
 
 } // namespace detail
 
-/// The lanes of a warp. words: at most 32 * words elements, taken without a loop and named by WarpAt; 0: any number.
+/// Runs of part_size lanes, each a warp of its own for what needs no more. All of them must do the same.
+template <class Warp, int part_size> struct WarpPart {
+  static constexpr int size = part_size;
+  MOEBAL_FN static int number() { return Warp::lane() / size; }
+  MOEBAL_FN static int lane() { return Warp::lane() % size; }
+  MOEBAL_FN static void sync() { Warp::sync(); }
+  template <class T> MOEBAL_FN static T shuffle_xor(T value, int mask) { return Warp::shuffle_xor(value, mask); }
+  MOEBAL_FN static unsigned ballot(bool b) {
+    return Warp::ballot(b) >> (number() * size) & (~0u >> (warp_size - size));
+  }
+  MOEBAL_FN static void add(std::int64_t* p, std::int64_t value) { Warp::add(p, value); }
+};
+
+/// The lanes of a warp, or of a part (with words = 1 and at most as many elements as lanes). words: at most 32 * words elements, taken without a loop and named by WarpAt; 0: any number.
 template <class Warp, int words = 0> class WarpLanes {
 public:
   static constexpr int width = 1;
@@ -105,6 +119,7 @@ public:
 
 private:
   template <class F> MOEBAL_FN static void own(Index n, F f) {
+    static_assert(words > 0 || Warp::size == warp_size);
     if constexpr (words > 0) {
       int const lane = Warp::lane(), end = int(n);
       detail::unrolled<words>([&](int word) {
@@ -114,9 +129,11 @@ private:
       for (Index e = Warp::lane(); e < n; e += warp_size) f(e);
     }
   }
-  // The tree of fold_partials: lanes of the upper half add the same two numbers the other way round.
+  // The tree of fold_partials: lanes of the upper half add the same two numbers the other way round. Where there are
+  // fewer lanes, nothing but +0 would have been added before.
   template <class Real> MOEBAL_FN static Real fold(Real partial) {
-    for (int half = warp_size / 2; half > 0; half /= 2) partial = partial + Warp::shuffle_xor(partial, half);
+    if constexpr (Warp::size < warp_size) partial = partial + Real(0);
+    for (int half = Warp::size / 2; half > 0; half /= 2) partial = partial + Warp::shuffle_xor(partial, half);
     return partial;
   }
 };

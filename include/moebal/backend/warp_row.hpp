@@ -81,17 +81,20 @@ private:
   Word word_[words];
 };
 
-/// What a body is given whose rows are worked on in registers.
-template <class Warp, int row_words> struct WarpRow {
+/// What a body is given whose rows are worked on in registers: at most `together` of them one after the other, and then
+/// all at once by parts of the warp, for what is too little to fill it.
+template <class Warp, int row_words, int together = 1> struct WarpRow {
   using warp = Warp;
-  using lanes = WarpLanes<Warp, row_words>; // over the experts of the row
-  using choice_lanes = WarpLanes<Warp, 1>;  // over at most 32 choices
+  using part = WarpPart<Warp, warp_size / together>;
+  using lanes = WarpLanes<Warp, row_words>; // over the experts of one row
+  using choice_lanes = WarpLanes<Warp, 1>;  // over at most 32 choices of one row
+  using part_lanes = WarpLanes<part, 1>;    // over at most 32 / together choices, part p those of row p
   using any_lanes = WarpLanes<Warp>;        // over anything
   using groups = WarpGroups<Warp>;
   template <class Word> using ranked = WarpRanked<Warp, row_words, Word>;
   template <class T> using registers = InRegisters<T>;
   using keep = KeepInRegisters;
-  static constexpr int words = row_words;
+  static constexpr int words = row_words, rows = together;
 };
 
 } // namespace moebal

@@ -18,12 +18,14 @@ template <int n> struct WarpWords {
 ///   has_warp         whether the following is there at all
 ///   warp_experts()   elements of a row, or 0 where the rows of this body do not fit
 ///   warp_bytes()     shared memory for each warp
-///   warp(WarpRow<...>{}, scratch, shared, worker, row)
+///   warp_together()  rows that it would rather take together, where there are many: a power of two
+///   warp(WarpRow<...>{}, scratch, shared, worker, first, count)  `count` rows from `first` on
 template <class Body>
 concept warp_body = requires(Body const& body) {
   requires Body::has_warp;
   { body.warp_experts() } -> std::same_as<Index>;
   { body.warp_bytes() } -> std::same_as<std::size_t>;
+  { Body::warp_together() } -> std::same_as<int>;
 };
 
 /// f(WarpWords<n>{}) with the form for the rows of a body, given at most `most_shared` bytes for each warp. A short list,
@@ -51,14 +53,17 @@ template <int words, class Body> std::size_t warp_shared_bytes([[maybe_unused]] 
     return 0;
 }
 
-/// Every workers-th row from `worker` on.
+/// The rows of one worker: single ones while others have few too.
 template <class Warp, int words, class Body>
 MOEBAL_FN void warp_rows(Body const& body, std::byte* scratch, std::byte* shared, Index worker, Index workers, Index n) {
-  for (Index row = worker; row < n; row += workers)
-    if constexpr (words > 0)
-      body.warp(WarpRow<Warp, words>{}, scratch, shared, worker, row);
-    else
-      body(WarpLanes<Warp>{}, scratch, worker, row);
+  if constexpr (words > 0) {
+    constexpr int together = Body::warp_together();
+    Index const step = n < 2 * workers ? 1 : together;
+    for (Index row = worker * step; row < n; row += workers * step)
+      body.warp(WarpRow<Warp, words, together>{}, scratch, shared, worker, row, int(n - row < step ? n - row : step));
+  } else {
+    for (Index row = worker; row < n; row += workers) body(WarpLanes<Warp>{}, scratch, worker, row);
+  }
 }
 
 /// A functor of for_each with a form for a warp: warp(Lanes, i) does what its call operator does.

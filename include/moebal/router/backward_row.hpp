@@ -53,9 +53,10 @@ template <int top_k, class Gate, class Logit, class Memory> struct BackwardRow {
   static constexpr bool has_warp = std::same_as<real, float> && top_k <= warp_most_k;
   Index warp_experts() const { return logits.cols(); }
   std::size_t warp_bytes() const { return warp_scratch().bytes(); }
-  MOEBAL_FN static WarpScratch warp_scratch() { return {top_k, 0}; }
+  MOEBAL_FN static WarpScratch warp_scratch() { return {top_k, 1, 0}; }
+  MOEBAL_FN static constexpr int warp_together() { return 1; }
   template <class Row>
-  MOEBAL_FN void warp(Row, std::byte* memory, std::byte* shared, Index, Index t) const {
+  MOEBAL_FN void warp(Row, std::byte* memory, std::byte* shared, Index, Index t, int) const {
     typename Row::lanes const lanes;
     typename Row::choice_lanes const of_choices;
     Index const experts = logits.cols(), sequence = sequence_at(t);
@@ -64,7 +65,7 @@ template <int top_k, class Gate, class Logit, class Memory> struct BackwardRow {
     Logit own[Row::words] = {};
     real d_own[Row::words] = {};
     auto const x = read_row<Row>(logits.row(t), experts, own);
-    auto const choices = choices_of(of_choices, memory, warp_scratch().reals(shared), t, sequence);
+    auto const choices = choices_of(of_choices, memory, warp_scratch().reals(shared, 0), t, sequence);
     choices.read(of_choices, LogitRow<Logit>{logits.row(t)});
     typename Row::template registers<real> const pulled{d_own};
     gate::pull_experts(lanes, of_choices, gate, x, experts, slopes_of(sequence), choices, pulled);

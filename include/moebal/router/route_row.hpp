@@ -100,12 +100,19 @@ template <class Selection, class Gate, class Needs, class Logit, class Memory> s
                                    requires(Selection const& s) { s.fits_warp(Index{}); };
   Index warp_experts() const { return selection.fits_warp(logits.cols()) ? logits.cols() : 0; }
   std::size_t warp_bytes() const { return warp_scratch().bytes(); }
-  template <class Row>
-  MOEBAL_FN void warp(Row, std::byte* memory, std::byte* shared, Index worker, Index t) const {
-    if (is_padding(t)) return fill_padding(typename Row::choice_lanes{}, t);
-    RouteWarp<Row, RouteRow>(*this, memory, warp_scratch(), shared, worker, t).route();
+  /// The weights of a row fill a few lanes alone, so several rows take them together.
+  MOEBAL_FN static constexpr int warp_together() {
+    int rows = 4;
+    while (rows > 1 && rows * top_k > warp_most_k) rows /= 2;
+    return rows;
   }
-  MOEBAL_FN WarpScratch warp_scratch() const { return {top_k, selection_needs_scores ? logits.cols() : 0}; }
+  MOEBAL_FN WarpScratch warp_scratch() const {
+    return {top_k, warp_together(), selection_needs_scores ? logits.cols() : 0};
+  }
+  template <class Row>
+  MOEBAL_FN void warp(Row, std::byte* memory, std::byte* shared, Index worker, Index first, int count) const {
+    RouteWarp<Row, RouteRow>(*this, memory, shared, worker, first, count).route();
+  }
 
   /// The sums that rows are added to (core/execution.hpp).
   MOEBAL_FN std::int64_t* sums() const { return partial; }
