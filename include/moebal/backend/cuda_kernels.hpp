@@ -16,7 +16,10 @@ inline constexpr int cuda_warps = 8; // of a block
 inline constexpr int cuda_threads = 32 * cuda_warps;
 /// Blocks that a multiprocessor must have room for, in registers: said, because ptxas would rather spill a little than lose a
 /// step of occupancy, and because it does not know which rows wait for memory.
-constexpr int cuda_blocks(int words) { return words > 0 && words <= 8 ? 4 : 2; }
+template <class Body> constexpr int cuda_blocks(int words) {
+  bool const scores = requires { requires Body::selection_needs_scores; }; // beside the keys
+  return words == 0 || words > 8 ? 2 : words == 8 && scores ? 3 : 4;
+}
 inline constexpr int cuda_scan_threads = 1024;
 
 /// Where the rows of a kernel add their integers up.
@@ -31,7 +34,7 @@ enum class CudaSums {
 ///   scratch  [warps, bytes] of device memory
 /// Shared memory: Block's sums, then warp_bytes for each warp.
 template <CudaSums where, int words, class Body>
-__global__ void __launch_bounds__(cuda_threads, cuda_blocks(words))
+__global__ void __launch_bounds__(cuda_threads, cuda_blocks<Body>(words))
     rows_kernel(Body const body, std::byte* scratch, std::size_t bytes, Index n, std::size_t warp_bytes) {
   extern __shared__ std::int64_t cuda_shared[];
   int const warp = int(threadIdx.x / 32);
@@ -43,12 +46,12 @@ __global__ void __launch_bounds__(cuda_threads, cuda_blocks(words))
   } else {
     namespace cg = cooperative_groups;
     std::int64_t* const sums = body.sums();
-    int const size = int(body.sums_size()); // what does not fit an int is refused when it is launched
+    Index const size = body.sums_size();
     bool const alone = gridDim.x == 1 || size == 0;
     cg::grid_group const grid = cg::this_grid();
     cg::grid_group::arrival_token cleared{};
     if (blockIdx.x == 0 && (where == CudaSums::Device || !alone))
-      for (int i = int(threadIdx.x); i < size; i += cuda_threads) sums[i] = 0;
+      for (Index i = threadIdx.x; i < size; i += cuda_threads) sums[i] = 0;
     if (!alone) cleared = grid.barrier_arrive();
     if constexpr (where == CudaSums::Device) {
       if (alone)
@@ -58,13 +61,13 @@ __global__ void __launch_bounds__(cuda_threads, cuda_blocks(words))
       std::byte* const shared = reinterpret_cast<std::byte*>(cuda_shared) + std::size_t(warp) * warp_bytes;
       warp_rows<CudaWarp, words>(body, mine, shared, worker, workers, n);
     } else {
-      for (int i = int(threadIdx.x); i < size; i += cuda_threads) cuda_shared[i] = 0;
+      for (Index i = threadIdx.x; i < size; i += cuda_threads) cuda_shared[i] = 0;
       __syncthreads();
       std::byte* const shared = reinterpret_cast<std::byte*>(cuda_shared + size + size % 2) + std::size_t(warp) * warp_bytes;
       warp_rows<CudaBlockWarp, words>(body.with_sums(cuda_shared), mine, shared, worker, workers, n);
       __syncthreads();
       if (!alone) grid.barrier_wait(static_cast<cg::grid_group::arrival_token&&>(cleared));
-      for (int i = int(threadIdx.x); i < size; i += cuda_threads) {
+      for (Index i = threadIdx.x; i < size; i += cuda_threads) {
         std::int64_t const sum = cuda_shared[i];
         if (alone)
           sums[i] = sum;
@@ -76,7 +79,7 @@ __global__ void __launch_bounds__(cuda_threads, cuda_blocks(words))
 }
 
 /// f(i) by a thread for each i, or by a warp where f has a form for one.
-template <class F> __global__ void __launch_bounds__(cuda_threads, cuda_blocks(0)) items_kernel(F const f, Index n) {
+template <class F> __global__ void __launch_bounds__(cuda_threads, cuda_blocks<F>(0)) items_kernel(F const f, Index n) {
   if constexpr (warp_item<F, CudaWarp>) {
     for (Index i = Index(blockIdx.x) * cuda_warps + threadIdx.x / 32; i < n; i += Index(gridDim.x) * cuda_warps)
       f.warp(CudaWarp{}, i);

@@ -74,7 +74,8 @@ template <int K> struct GroupLimitedTopK {
   template <class Row, class Ranked>
   MOEBAL_FN auto choose_warp(Row, Ranked& ranked, float const* values, Index experts) const {
     if (kept < groups) {
-      typename Row::groups const best(values, experts, groups, kept, summed_of(experts / groups));
+      int const size = int(std::uint32_t(experts) / std::uint32_t(groups));
+      typename Row::groups const best(values, size, int(groups), int(kept), int(summed_of(size)));
       ranked.keep([&](Index e) { return best.keeps(e); });
     }
     return ranked.template best_first<K>();
