@@ -1,72 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // balance_step and eplb: what runs once a step or less, so units are a step and a layer, not a token.
 
-#include "checks.hpp"
-#include "pair.hpp"
-
-#include <moebal/balancer.hpp>
-#include <moebal/plan/rebalance.hpp>
+#include "balance.hpp"
 
 #include <numeric>
-#include <random>
 
 namespace bench {
 namespace {
-
-using namespace moebal;
-
-/// One micro-batch of 4096 tokens: SwitchLoss and LossFreeBias over the ranks, which are one.
-class Step {
-  using Both = Rules<SwitchLoss<>, LossFreeBias>;
-  using Balance = Balancer<GlobalBatch<>, Both>;
-
-public:
-  explicit Step(Model const& m)
-      : experts_(m.experts), top_k_(m.top_k), balancer_(GlobalBatch<>{}, Both{}, {m.experts, m.top_k}), load_(1, m.experts),
-        slopes_(std::size_t(m.experts)), bias_(std::size_t(m.experts)) {
-    auto const view = load_.view();
-    view.tokens() = tokens;
-    auto const counts = view.get<stats::Counts>();
-    auto const scores = view.get<stats::ScoreSums>();
-    std::mt19937 random(3);
-    for (Index i = 0; i < tokens * top_k_; ++i) ++counts[Index(random()) % experts_];
-    for (Index e = 0; e < experts_; ++e) scores[e] = std::int64_t(stats::score_one<float>) * tokens / experts_ + e;
-  }
-  double ours() {
-    balancer_.begin_step(1);
-    balancer_.observe(0, load_);
-    double const loss = balancer_.terms(0).loss;
-    balancer_.end_step();
-    return loss;
-  }
-  double by_hand() {
-    auto const counts = load_.get<stats::Counts>();
-    auto const scores = load_.get<stats::ScoreSums>();
-    double const factor = 1e-2 * double(experts_) / (double(top_k_) * double(tokens) * double(tokens));
-    double const mean = double(tokens * top_k_) / double(experts_);
-    double loss = 0;
-    for (Index e = 0; e < experts_; ++e) {
-      double const slope = factor * double(counts[e]);
-      slopes_[std::size_t(e)] = float(slope);
-      loss += slope * double(scores[e]) / stats::score_one<float>;
-      double const off = mean - double(counts[e]);
-      bias_[std::size_t(e)] += LossFreeBias{}.rate * float((off > 0) - (off < 0));
-    }
-    return loss;
-  }
-  void check() {
-    require(near(ours(), by_hand(), 1e-9), "the step by hand", "loss");
-    for (Index e = 0; e < experts_; ++e)
-      require(near(balancer_.bias()[e], bias_[std::size_t(e)], 1e-6), "the step by hand", "bias");
-  }
-
-private:
-  static constexpr Index tokens = 4096;
-  Index experts_, top_k_;
-  Balance balancer_;
-  Load<Balance::needs> load_;
-  std::vector<float> slopes_, bias_;
-};
 
 /// EPLB as people write it: whole sorts, and a search through all packs and experts for each item.
 class PlainEplb {
@@ -128,42 +68,35 @@ private:
 };
 
 void add_eplb(Pairs const& pairs) {
-  Index const layers = 58, experts = 256;
-  PlacementShape const shape{.replicas = 288, .groups = 8, .nodes = 4, .ranks = 32};
-  pairs.add("eplb/deepseek_v3/58/naive", double(layers), [=]() -> Work {
-    std::mt19937 random(5);
-    std::gamma_distribution<float> gamma(2, 100);
-    auto loads = std::make_shared<std::vector<float>>();
-    for (Index i = 0; i < layers * experts; ++i) loads->push_back(std::floor(gamma(random)));
-    auto theirs = std::make_shared<std::vector<ExpertId>>(std::size_t(layers * shape.replicas));
+  pairs.add("eplb/deepseek_v3/58/naive", double(EplbJob::layers), []() -> Work {
+    auto const job = std::make_shared<EplbJob>();
+    auto theirs = std::make_shared<std::vector<ExpertId>>(std::size_t(job->layers * job->shape.replicas));
     auto const plain = [=] {
-      PlainEplb eplb(shape);
-      for (Index l = 0; l < layers; ++l) eplb.place(loads->data() + l * experts, experts, theirs->data() + l * shape.replicas);
+      PlainEplb eplb(job->shape);
+      for (Index l = 0; l < job->layers; ++l)
+        eplb.place(job->loads.data() + l * job->experts, job->experts, theirs->data() + l * job->shape.replicas);
     };
-    auto const ours = [=] { return rebalance({loads->data(), layers, experts}, shape); };
     plain();
-    require(std::equal(theirs->begin(), theirs->end(), ours().expert_of().data()), "plain EPLB", "the expert in a slot");
-    return {[=] { benchmark::DoNotOptimize(ours().most_copies()); }, plain};
+    job->check(theirs->data(), "plain EPLB");
+    return {[=] { benchmark::DoNotOptimize(job->ours().most_copies()); }, plain};
   });
 }
 
 Part const part([](Pairs const& pairs) {
-  for (Model const& m : models) {
-    int const steps = 100;
-    pairs.add(std::string("balance_step/") + m.name + "/4096/handwritten", steps, [=]() -> Work {
+  for (Model const& m : models)
+    pairs.add(std::string("balance_step/") + m.name + "/4096/handwritten", steps_at_once, [=]() -> Work {
       auto const step = std::make_shared<Step>(m);
       step->check();
       return {[=] {
-                for (int i = 0; i < steps; ++i) benchmark::DoNotOptimize(step->ours());
+                for (int i = 0; i < steps_at_once; ++i) benchmark::DoNotOptimize(step->ours());
               },
               [=] {
-                for (int i = 0; i < steps; ++i) {
+                for (int i = 0; i < steps_at_once; ++i) {
                   benchmark::DoNotOptimize(step->by_hand());
                   benchmark::ClobberMemory();
                 }
               }};
     });
-  }
   add_eplb(pairs);
 });
 

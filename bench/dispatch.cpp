@@ -50,12 +50,11 @@ auto counting_sort(Ours& ours) {
 }
 
 Part const part([](Pairs const& pairs) {
-  for (Model const& m : models)
-    for (Index const n : sizes(pairs)) {
-      if (n < 1024 || m.experts % 8 != 0) continue;
-      add(pairs, "dispatch_plan", m, n, "counting_sort", plan_with(m, path::Flat{}), counting_sort);
-      add(pairs, "dispatch_plan_two_level", m, n, "counting_sort", plan_with(m, path::BetweenFirst{}), counting_sort);
-    }
+  each_size(pairs, 1024, [&](Model const& m, Index n) {
+    if (m.experts % 8 != 0) return;
+    add(pairs, "dispatch_plan", m, n, "counting_sort", plan_with(m, path::Flat{}), counting_sort);
+    add(pairs, "dispatch_plan_two_level", m, n, "counting_sort", plan_with(m, path::BetweenFirst{}), counting_sort);
+  });
 });
 
 } // namespace

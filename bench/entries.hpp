@@ -14,6 +14,12 @@ inline std::vector<Index> sizes(Pairs const& pairs) {
 inline std::string entry(std::string const& op, Model const& m, Index tokens, std::string const& peer) {
   return op + "/" + m.name + "/" + std::to_string(tokens) + "/" + peer;
 }
+/// f(model, tokens) for all models and the sizes from `least` on; 4096 alone with --quick.
+template <class F> void each_size(Pairs const& pairs, Index least, F f) {
+  for (Model const& m : models)
+    for (Index const n : sizes(pairs))
+      if (n >= (pairs.quick() ? 4096 : least)) f(m, n);
+}
 inline void route_all(Ours& ours) {
   ours.each_batch([&](Index first) { ours.route(first); });
 }

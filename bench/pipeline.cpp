@@ -8,18 +8,16 @@ namespace bench {
 namespace {
 
 Part const part([](Pairs const& pairs) {
-  for (Model const& m : models)
-    for (Index const n : sizes(pairs)) {
-      if (n < (pairs.quick() ? 4096 : 64)) continue;
-      add(pairs, "pipeline", m, n, "handwritten", [](Ours& o, Index first) { benchmark::DoNotOptimize(o.step(first)); },
-          [](Ours& ours) {
-            double const loss = ours.step(0);
-            auto const gradient = ours.d_logits;
-            require(near(ours.step_by_hand(0), loss, 1e-12), "the pipeline by hand", "loss");
-            require(gradient == ours.d_logits, "the pipeline by hand", "d logits");
-            return [](Ours& o, Index first) { benchmark::DoNotOptimize(o.step_by_hand(first)); };
-          });
-    }
+  each_size(pairs, 64, [&](Model const& m, Index n) {
+    add(pairs, "pipeline", m, n, "handwritten", [](Ours& o, Index first) { benchmark::DoNotOptimize(o.step(first)); },
+        [](Ours& ours) {
+          double const loss = ours.step(0);
+          auto const gradient = ours.d_logits;
+          require(near(ours.step_by_hand(0), loss, 1e-12), "the pipeline by hand", "loss");
+          require(gradient == ours.d_logits, "the pipeline by hand", "d logits");
+          return [](Ours& o, Index first) { benchmark::DoNotOptimize(o.step_by_hand(first)); };
+        });
+  });
 });
 
 } // namespace

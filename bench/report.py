@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""report.py JSON [DOCS]: the tables of a run of bench_moebal in Markdown. With a folder: writes them into DOCS/performance.md
-between its two marks, and the plots DOCS/performance_*.svg. bench/run.sh --docs calls it."""
+"""report.py JSON [DOCS] [--other=JSON]...: the tables of a run of bench_moebal in Markdown, and what share of its ratios other
+builds keep. With a folder: writes them into DOCS/performance.md between its two marks, and the plots DOCS/performance_*.svg.
+bench/run.sh --docs calls it."""
 
 import collections
 import json
@@ -58,7 +59,23 @@ def table(title, head, rows):
     return lines + ["| " + " | ".join(row) + " |" for row in rows] + [""]
 
 
-def markdown(run):
+def builds(run, others):
+    """Ratios of other builds, each from its own run, as shares of this run's."""
+    lines = []
+    what = [("route", "scan", "route: x `scan`"), ("route", "torch", "route: x libtorch"), ("route_stats", "torch", "score sums: x libtorch"),
+            ("plan", "counting_sort", "plan: x counting sort"), ("backward", "copy_floor", "backward: a copy in ours"),
+            ("backward", "torch", "backward: x libtorch")]
+    for other in others:
+        def row(s):
+            pairs = [(other.ratio(op, s, 4096, peer), run.ratio(op, s, 4096, peer)) for op, peer, _ in what]
+            return tuple(v for theirs, native in pairs for v in (theirs, theirs and native and theirs / native))
+        lines += table(f"Built with {other.context['flags'].strip()}: ratios, and their share of those above",
+                       ["shape"] + [head for *_, title in what for head in (title, "share")],
+                       [(name, *row(shape)) for shape, name in SHAPES.items()])
+    return lines
+
+
+def markdown(run, others):
     c, sizes = run.context, run.tokens()
     per_shape = lambda f: [(name, *f(shape)) for shape, name in SHAPES.items()]
     x = lambda *key: run.ratio(*key)
@@ -79,11 +96,11 @@ def markdown(run):
                                         run.times_floor("route_stats", s, 4096, "route"))))
     lines += table("Plan, way back and the whole step",
                    ["shape", "plan", "x counting sort", "x libtorch", "from ids: x counting sort", "route with ranks: times without",
-                    "route + plan", "x `scan`", "x libtorch", "backward", "x libtorch", "step", "x by hand", "x libtorch"],
+                    "route + plan", "x `scan`", "x libtorch", "backward", "x by hand", "x libtorch", "step", "x by hand", "x libtorch"],
                    per_shape(lambda s: (*against("plan", s, "counting_sort", "torch"), x("plan_ids", s, 4096, "counting_sort"),
                                         run.times_floor("route_ranks", s, 4096, "route"),
                                         *against("route_plan", s, "scan", "torch"),
-                                        *against("backward", s, "torch"), *against("pipeline", s, "handwritten", "torch"))))
+                                        *against("backward", s, "handwritten", "torch"), *against("pipeline", s, "handwritten", "torch"))))
     floors = [("route", "read_floor", "a read"), ("route", "exp_floor", "all scores"), ("backward", "copy_floor", "backward: a copy")]
     big = [t for t in sizes if t >= 4096]
     lines += table("Ours in floors", ["shape"] + [f"{name}, T = {t}" for t in big for _, _, name in floors],
@@ -99,11 +116,17 @@ def markdown(run):
     lines += table("Two threads: x one", ["shape"] + [f"T = {t}" for t in big],
                    [("busy loops before and after", *(x("busy_loops:2threads", w, 1, "one_thread") for w in ("before", "after")))]
                    + per_shape(lambda s: tuple(x("route:2threads", s, t, "one_thread") for t in big)))
-    lines += table("Once a step, or less: µs", ["", "ours", "x peer"],
-                   [(f"{what}; peer: by hand", p.ours / 1e3, p.ratio)
-                    for what, p in [*((f"a step of the balancer, {name}", run.get("balance_step", s, 4096, "handwritten"))
-                                      for s, name in SHAPES.items()),
-                                    ("a layer's placement (EPLB), 256 experts", run.get("eplb", "deepseek_v3", 58, "naive"))] if p])
+    lines += table("Once a step, or less: µs", ["", "ours", "x by hand", "x libtorch"],
+                   [(what, hand.ours / 1e3, hand.ratio, x(op, s, n, "torch"))
+                    for what, op, s, n, peer in [*((f"a step of the balancer, {name}", "balance_step", s, 4096, "handwritten")
+                                                   for s, name in SHAPES.items()),
+                                                 ("a layer's placement (EPLB), 256 experts", "eplb", "deepseek_v3", 58, "naive")]
+                    if (hand := run.get(op, s, n, peer))])
+    lines += table("Dispatch, the local part, 8 ranks: from ids to who sends what where", ["shape", "every rank", "x counting sort",
+                                                                                           "nodes first", "x counting sort"],
+                   per_shape(lambda s: (*against("dispatch_plan", s, "counting_sort"),
+                                        *against("dispatch_plan_two_level", s, "counting_sort"))))
+    lines += builds(run, others)
     for name, caption in PLOTS.items():
         lines += [f"![{caption}](performance_{name}.svg)", ""]
     return "\n".join(lines)
@@ -162,13 +185,15 @@ def plots(run, folder):
 
 
 def main():
-    if len(sys.argv) not in (2, 3):
+    others = [Run(word.removeprefix("--other=")) for word in sys.argv[1:] if word.startswith("--other=")]
+    paths = [word for word in sys.argv[1:] if not word.startswith("--other=")]
+    if len(paths) not in (1, 2):
         sys.exit(__doc__)
-    run = Run(sys.argv[1])
-    text = markdown(run)
-    if len(sys.argv) == 2:
+    run = Run(paths[0])
+    text = markdown(run, others)
+    if len(paths) == 1:
         return print(text)
-    folder = pathlib.Path(sys.argv[2])
+    folder = pathlib.Path(paths[1])
     page = folder / "performance.md"
     before, mark, rest = page.read_text().partition(BEGIN)
     if not mark or END not in rest:
