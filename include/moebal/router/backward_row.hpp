@@ -113,7 +113,10 @@ template <int top_k, class Gate, class Logit, class Memory> struct BackwardRow {
       choices.pull([&](auto z, auto d_weight, auto factor, auto value) {
         gate.weigh_pull(lanes, z, top_k, top_k, d_weight, factor, value);
       });
-    choices.add_to(d_logits, expert_ids, first);
+    if (balances || reads_row)
+      choices.add_to(d_logits, expert_ids, first, [](float*, Index) {});
+    else
+      choices.add_to(d_logits, expert_ids, first, FetchNextTile<Tile>{d_logits.row_stride()});
   }
 
 private:

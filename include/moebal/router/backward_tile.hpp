@@ -32,6 +32,13 @@ void pull_back_tile(Tile, Balance const& balance, MatrixView<Logit const> logits
                     float(pulled.v[r]), d + r * stride);
 }
 
+/// Fetches the next tile's rows of d_logits, which zero_tile will write, a line for each choice of this one. Where a dense
+/// pass writes them, it fetches for itself.
+template <class Tile> struct FetchNextTile {
+  Index stride; // of d_logits
+  void operator()(float* d, Index k) const { __builtin_prefetch(d + Tile::rows * stride + 16 * k, 1); }
+};
+
 /// d_logits [Tile::rows, E] = 0.
 template <class Tile> void zero_tile(Tile, MatrixView<float> d_logits, Index first) {
   for (Index t = first; t < first + Tile::rows; ++t) std::fill_n(d_logits.row(t), d_logits.cols(), 0.0f);
@@ -67,11 +74,16 @@ public:
     return typename Tile::row_lanes{}.template dot<Pack>(
         top_k, [&](Index k) { return factor[k]; }, [&](Index k) { return value[k]; });
   }
-  void add_to(MatrixView<float> d_logits, MatrixView<ExpertId const> expert_ids, Index first) const {
+  /// beside(d, k) is called for each choice, d the row's place in d_logits.
+  template <class Beside>
+  void add_to(MatrixView<float> d_logits, MatrixView<ExpertId const> expert_ids, Index first, Beside beside) const {
     for (Index r = 0; r < Tile::rows; ++r) {
       float* const d = d_logits.row(first + r);
       ExpertId const* const ids = expert_ids.row(first + r);
-      for (Index k = 0; k < top_k; ++k) d[ids[k]] = math::fma(factor_[k][r], value_[k][r], d[ids[k]]);
+      for (Index k = 0; k < top_k; ++k) {
+        d[ids[k]] = math::fma(factor_[k][r], value_[k][r], d[ids[k]]);
+        beside(d, k);
+      }
     }
   }
 
