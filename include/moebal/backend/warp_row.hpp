@@ -45,13 +45,14 @@ template <int n, int p = 1, int k = p, class Word> MOEBAL_FN inline void sort_re
 /// The rank words of a row; 0 is no candidate.
 template <class Warp, int words, class Word> class WarpRanked {
 public:
-  /// word_of(e) for each of n experts. Asked past the last expert too: a branch would cost more than a word.
+  /// word_of(e, whether e < n) for each of n experts. Asked past the last one too: a branch costs more than a word.
   template <class F> MOEBAL_FN void fill(Index n, F word_of) {
     int const lane = Warp::lane(), end = int(n);
     detail::unrolled<words>([&](int i) {
       WarpAt const e{i, lane};
-      Word const word = word_of(e);
-      word_[i] = i * warp_size + lane < end ? word : Word(0);
+      bool const there = i * warp_size + lane < end;
+      Word const word = word_of(e, there);
+      word_[i] = there ? word : Word(0);
     });
   }
   /// Leaves those experts for which keeps(e) holds.

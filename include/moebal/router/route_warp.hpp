@@ -51,7 +51,7 @@ private:
     if constexpr (sizeof(Logit) == 2 && !Body::selection_needs_scores)
       if (!scored_) {
         typename Row::template ranked<std::uint32_t> ranked;
-        ranked.fill(experts_, [&](auto e) { return short_rank_word(own[e.word], e); });
+        ranked.fill(experts_, [&](auto e, bool) { return short_rank_word(own[e.word], e); });
         std::uint32_t const word = body_.selection.choose_warp(Row{}, ranked, nullptr, experts_);
         typename Row::choice_lanes{}.each_one(top_k, [=](Index k) { ids[k] = short_id_of(word); });
         return;
@@ -59,13 +59,14 @@ private:
     float* const values = scratch().values(shared_);
     float const* const bias = body_.options.bias_of(t, experts_);
     BiasBy const by = body_.options.bias_by;
+    float own_bias[Row::words] = {};
+    if (bias != nullptr) read_row<Row>(bias, experts_, own_bias);
     typename Row::template ranked<std::uint64_t> ranked;
-    ranked.fill(experts_, [&](auto e) {
+    ranked.fill(experts_, [&](auto e, [[maybe_unused]] bool there) {
       float const z = x(e);
       if (!scored_) return rank_word(z, e);
-      bool const there = Index(e) < experts_;
       float value = body_.gate.score(opened, z);
-      if (bias != nullptr) value = with_bias(value, there ? bias[Index(e)] : 0.0f, by);
+      if (bias != nullptr) value = with_bias(value, own_bias[e.word], by);
       if constexpr (Body::selection_needs_scores)
         if (there) values[Index(e)] = value;
       return rank_word(bias != nullptr ? value : z, e);
