@@ -2,6 +2,7 @@
 // Times on one NVIDIA GPU: route (forward with statistics), backward, plan, and all of them with the balancing between, for the
 // shapes of published models, replayed as a CUDA graph. Beside each the floor: the bytes that must move over the bandwidth of a
 // copy, and an empty launch. Prints a JSON array. Build and run: tests/gpu.sh.
+#include <moebal/backend/cuda_view.hpp>
 #include <moebal/backend/thrust.hpp>
 #include <moebal/balance/loss_free_bias.hpp>
 #include <moebal/balance/on_stream.hpp>
@@ -30,7 +31,7 @@ void check(cudaError_t status, char const* what) {
 }
 template <class T> using Device = thrust::device_vector<T>;
 template <class T> T* raw(Device<T>& v) { return thrust::raw_pointer_cast(v.data()); }
-template <class T> MatrixView<T, M> matrix(Device<T>& v, Index rows, Index cols) { return {raw(v), rows, cols}; }
+template <class T> MatrixView<T, M> matrix(Device<T>& v, Index rows, Index cols) { return device_matrix(raw(v), rows, cols); }
 
 struct EmptyKernel {
   MOEBAL_FN void operator()(Index) const {}

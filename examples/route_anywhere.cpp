@@ -6,7 +6,6 @@
 #endif
 #include MACHINE
 
-// [route_anywhere]
 #include <moebal/balance/loss_free_bias.hpp>
 #include <moebal/balance/on_stream.hpp>
 #include <moebal/balance/switch_loss.hpp>
@@ -50,6 +49,7 @@ int main(int argc, char** argv) {
   LoadView<Pooled, Memory> const window(pooled.data(), 1, E);
 
   x.fill([](Index i) { return float(i * 40503 % 1021) / 512 - 1; });
+// [a step]
   for (int step = 0; step < 5; ++step) {
     logits.fill([step](Index i) { return float((i + step) * 25717 % 4093) / 1024 - 2 + (i % E < 4 ? 1 : 0); });
     exec.fill(pooled.view(), std::int64_t(0));
@@ -67,8 +67,8 @@ int main(int argc, char** argv) {
                          RouterGradient<float, Memory>{.slopes = matrix(slopes, E)}, matrix(d_logits, E), workspace);
     move_bias_into(exec, rule, of, window, bias.view());
   }
+// [a step]
   machine::Checksum sum; // of bits
   sum.add(ids), sum.add(weights), sum.add(load), sum.add(offsets), sum.add(order), sum.add(y), sum.add(slopes), sum.add(bias);
   std::printf("checksum %016llx\n", static_cast<unsigned long long>(sum.value));
 }
-// [route_anywhere]

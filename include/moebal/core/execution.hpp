@@ -58,4 +58,16 @@ concept clears_sums = execution<Exec> && requires { requires Exec::clears_sums; 
 template <class Memory, class Exec>
 concept reachable_from = std::same_as<Memory, typename Exec::memory>;
 
+namespace detail {
+template <class Exec, class... Memory> constexpr void check_reach() {
+  static_assert((reachable_from<Memory, Exec> && ...),
+                "moebal: this execution cannot read this memory: give host views to a host execution and device views to "
+                "a device execution");
+}
+/// The sentence for matrices, whoever's type they have.
+template <class Exec, class... X> constexpr void check_matrices() {
+  check_reach<Exec, typename decltype(as_matrix(std::declval<X>()))::memory...>();
+}
+} // namespace detail
+
 } // namespace moebal

@@ -83,6 +83,7 @@ template <class Y, class Real, class Memory> struct WeightGradient {
 /// Cost: one pass over y, K passes over a row of out in cache; one launch. @throws ShapeError
 template <execution Exec, matrix_like Y, matrix_like Weights, matrix_like Out>
 void combine_into(Exec const& exec, PlanView<typename Exec::memory> plan, Y&& y, Weights&& weights, Out&& out) {
+  detail::check_matrices<Exec, Y, Weights, Out>();
   using Real = compute_t<element_of<Y>>;
   MatrixView<element_of<Y> const, typename Exec::memory> const from = as_matrix(y);
   MatrixView<Real const, typename Exec::memory> const w = as_matrix(weights);
@@ -108,6 +109,7 @@ void combine_into(Exec const& exec, PlanView<typename Exec::memory> plan, Y&& y,
 template <execution Exec, matrix_like Y, matrix_like Weights, matrix_like D, matrix_like DY, matrix_like DWeights>
 void combine_backward_into(Exec const& exec, PlanView<typename Exec::memory> plan, Y&& y, Weights&& weights, D&& d_out,
                            DY&& d_y, DWeights&& d_weights) {
+  detail::check_matrices<Exec, Y, Weights, D, DY, DWeights>();
   using Memory = typename Exec::memory;
   using Element = element_of<Y>;
   using Real = compute_t<Element>;

@@ -95,6 +95,7 @@ template <class Memory> void require_slots(char const* what, PlanView<Memory> co
 /// Cost: reads and writes slots * D elements once; one launch. @throws ShapeError
 template <execution Exec, matrix_like X, matrix_like Out>
 void gather_into(Exec const& exec, PlanView<typename Exec::memory> plan, X&& x, Out&& out) {
+  detail::check_matrices<Exec, X, Out>();
   using T = element_of<X>;
   static_assert(std::is_trivially_copyable_v<T>, "moebal: rows of this type cannot be gathered by copying their bits");
   static_assert(std::same_as<T, element_of<Out>>, "moebal: gathered rows keep their type: x and out must agree");
@@ -115,6 +116,7 @@ void gather_into(Exec const& exec, PlanView<typename Exec::memory> plan, X&& x, 
 /// @throws ShapeError
 template <execution Exec, matrix_like Y, matrix_like Out>
 void scatter_into(Exec const& exec, Scatter rule, PlanView<typename Exec::memory> plan, Y&& y, Out&& out) {
+  detail::check_matrices<Exec, Y, Out>();
   using T = element_of<Y>;
   static_assert(std::is_trivially_copyable_v<T>, "moebal: rows of this type cannot be scattered by copying their bits");
   static_assert(std::same_as<T, element_of<Out>>, "moebal: scattered rows keep their type: y and out must agree");

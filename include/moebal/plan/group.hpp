@@ -134,6 +134,7 @@ void plan_into(Exec const& exec, PlanPolicy<Drop> policy, Index experts, Ids&& e
                PlanTarget<typename Exec::memory> plan, WorkspaceView<typename Exec::memory> workspace,
                ExpertMap<typename Exec::memory> map = {}, VectorView<Index const, typename Exec::memory> limits = {}) {
   using namespace detail;
+  check_matrices<Exec, Ids, Weights>();
   MatrixView<ExpertId const, typename Exec::memory> const ids = as_matrix(expert_ids);
   MatrixView<element_of<Weights> const, typename Exec::memory> const weights = as_matrix(expert_weights);
   Index const tokens = ids.rows(), top_k = ids.cols(), pairs = tokens * top_k;

@@ -68,6 +68,7 @@ template <class Real, class Memory> struct KeepRowBackward {
 template <execution Exec, matrix_like Weights, matrix_like Out>
 void kept_weights_into(Exec const& exec, KeptWeights rule, PlanView<typename Exec::memory> plan, Weights&& weights,
                        Out&& out) {
+  detail::check_matrices<Exec, Weights, Out>();
   using Memory = typename Exec::memory;
   using Real = element_of<Weights>;
   MatrixView<Real const, Memory> const from = as_matrix(weights);
@@ -84,6 +85,7 @@ void kept_weights_into(Exec const& exec, KeptWeights rule, PlanView<typename Exe
 template <execution Exec, matrix_like Weights, matrix_like DOut, matrix_like DWeights>
 void kept_weights_backward_into(Exec const& exec, KeptWeights rule, PlanView<typename Exec::memory> plan,
                                 Weights&& weights, DOut&& d_out, DWeights&& d_weights) {
+  detail::check_matrices<Exec, Weights, DOut, DWeights>();
   using Memory = typename Exec::memory;
   using Real = element_of<Weights>;
   MatrixView<Real const, Memory> const w = as_matrix(weights), from = as_matrix(d_out);

@@ -12,9 +12,7 @@
 namespace moebal::detail {
 
 template <class Exec, class Memory, class X> constexpr void check_memory() {
-  static_assert(reachable_from<Memory, Exec> && reachable_from<typename X::memory, Exec>,
-                "moebal: this execution cannot read this memory: give host views to a host execution and device views to "
-                "a device execution");
+  check_reach<Exec, Memory, typename X::memory>();
 }
 
 template <class Memory> void check_bias(RowOptions<Memory> const& options, Index tokens, Index experts) {
