@@ -206,12 +206,12 @@ private:
 
   // Rows of logits x [T, E], or of what body_of makes of their body; each worker takes row_bytes of scratch memory.
   template <class Needs, class Logit, class Exec, class X, class Memory, class Real, class BodyOf>
-  void run(Exec const& exec, X x, RowOptions<Memory> const& options, RoutingView<Real, Memory> routing, LoadView<Needs, Memory> load,
-           WorkspaceView<Memory> workspace, std::size_t row_bytes, BodyOf body_of) const {
+  void run(Exec const& exec, X const& x, RowOptions<Memory> const& options, RoutingView<Real, Memory> const& routing,
+           LoadView<Needs, Memory> const& load, WorkspaceView<Memory> workspace, std::size_t row_bytes, BodyOf const& body_of) const {
     Index const sequences = check(x, options);
     detail::check_routing(routing, x.rows(), top_k);
     detail::check_load(load, sequences, x.cols());
-    detail::check_ranks<Exec>(routing, x.cols());
+    if (routing.has_ranks()) detail::check_ranks<Exec>(routing, x.cols());
     Index const columns = load.data() != nullptr ? load.size() : 0;
     if constexpr (by_batch)
       workspace.require(route_bytes<Real>(exec, x.rows(), x.cols(), columns));
@@ -226,8 +226,8 @@ private:
     exec.for_rows(x.rows(), row_bytes, workspace,
                   body_of(Row{row_selection_of(), gate::rows_of(gate_), scratch<Real>(exec, x.cols()), x, options, routing, sums.data,
                               sums.stride, sequences, 0, ranks}));
-    detail::finish_ranks(exec, ranks, routing);
-    detail::finish_load(exec, sums, load);
+    if (ranks.counts != nullptr) detail::finish_ranks(exec, ranks, routing);
+    if (sums.stride != 0) detail::finish_load(exec, sums, load);
     if constexpr (takes_runs<Exec> && Needs::template has<stats::Counts>)
       if (sums.data != nullptr && ranks.counts != nullptr && sequences == 1) // tiles have not counted again
         exec.copy(VectorView<Index const>(routing.loads), load.template get<stats::Counts>());

@@ -9,6 +9,7 @@
 
 #include <moebal/backend/pack_lanes.hpp>
 #include <moebal/gate/sqrt_softplus.hpp>
+#include <moebal/select/rounds.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -75,6 +76,23 @@ template <int W> void maxima() {
       return std::vector<Word>{
           lanes.template max<Word>(n, [=](auto e) { return below(rank_word(load(x, e), e), bound); }, Word(0))};
     });
+}
+template <int W> void best() { // one after the other, or all at once where there is a way
+  for (Index const n : {3, 16, 17, 128, 130, 391})
+    for (Kind const kind : kinds) {
+      auto const x = logits_of(kind, 1, n, std::uint64_t(n));
+      std::vector<std::uint64_t> words(static_cast<std::size_t>(n));
+      for (Index e = 0; e < n; ++e) words[std::size_t(e)] = e % 5 == 3 ? 0 : rank_word(x.data()[e], e);
+      for (Index const count : {1, 4, 8, 16, 20}) {
+        auto const of = [&](auto lanes) {
+          std::vector<std::uint64_t> out;
+          select::best_first(lanes, static_cast<std::uint64_t const*>(words.data()), n, std::min(n, count),
+                             [&](Index, std::uint64_t word) { out.push_back(word); });
+          return out;
+        };
+        BOOST_TEST_REQUIRE((of(SerialLanes{}) == of(PackLanes<W>{})), name_of(kind) << ", n " << n << ", count " << count);
+      }
+    }
 }
 template <int W> void tests() {
   as_serial<W>([](auto lanes, float const* x, Index n) {
@@ -157,6 +175,7 @@ BOOST_AUTO_TEST_CASE(rough_scores_are_as_near_as_they_say) { rough_scores<4>(), 
 // Widths other than the processor's own run the same code, with the fused multiply-adds one at a time.
 BOOST_AUTO_TEST_CASE(sums_and_dots) { sums<4>(), sums<8>(), sums<16>(); }
 BOOST_AUTO_TEST_CASE(maxima_and_words) { maxima<4>(), maxima<8>(), maxima<16>(); }
+BOOST_AUTO_TEST_CASE(best_first) { best<4>(), best<8>(), best<16>(); }
 BOOST_AUTO_TEST_CASE(any) { tests<4>(), tests<8>(), tests<16>(); }
 BOOST_AUTO_TEST_CASE(score_functions) { functions<4>(), functions<8>(), functions<16>(); }
 BOOST_AUTO_TEST_CASE(loads_and_stores) { loads<4>(), loads<8>(), loads<16>(); }

@@ -12,5 +12,10 @@ namespace moebal {
 
 template <class Body, class Tile>
 concept tiled_body = requires(Body const& body, std::byte* memory, Index i) { body.tile(Tile{}, memory, i, i); };
+/// And some rows fewer than that: part_of_tile(Tile, memory, worker, first row, count) says whether it has done them.
+template <class Body, class Tile>
+concept part_tiled_body = requires(Body const& body, std::byte* memory, Index i) {
+  { body.part_of_tile(Tile{}, memory, i, i, i) } -> std::same_as<bool>;
+};
 
 } // namespace moebal

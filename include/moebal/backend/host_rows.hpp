@@ -39,6 +39,9 @@ void rows_on_machine(Body const& body, std::byte* scratch, Index worker, Index f
       if constexpr (requires { typename M::F; })
         if constexpr (tiled_body<Body, Tile<M>>)
           for (; row + M::width <= last; row += M::width) body.tile(Tile<M>{}, scratch, worker, row);
+      if constexpr (requires { typename M::F; })
+        if constexpr (part_tiled_body<Body, Tile<M>>)
+          if (row < last && body.part_of_tile(Tile<M>{}, scratch, worker, row, last - row)) return;
       for (Lanes const lanes; row < last; ++row) body(lanes, scratch, worker, row);
     }
   });

@@ -59,7 +59,15 @@ template <int W> struct PackLanes {
       using Int = Pack<std::int32_t, W>;
       seen = seen | Mask<W>{detail::head(Int(f(PackTail<W>{e, int(n - e)}).v), Int(), int(n - e)).v};
     }
+    if constexpr (requires { Registers<W>::any(seen); }) return Registers<W>::any(seen);
     return detail::halve(Pack<std::int32_t, W>(seen.v), [](auto a, auto b) { return a | b; }) != 0;
+  }
+  /// The `count` largest of n words to out [32], where that is faster than one after the other (select/rounds.hpp): 0 is below all
+  /// others, which are distinct. False, and nothing is found, where it is not.
+  bool largest(std::uint64_t const* words, Index n, Index count, std::uint64_t* out) const
+    requires requires { Registers<W>::largest(words, n, count, out); }
+  {
+    return n >= 128 && count > 5 && count <= 16 && Registers<W>::largest(words, n, count, out);
   }
 
 private:

@@ -23,7 +23,7 @@ struct LoadCopies {
   Index stride;       // from copy to copy
 };
 template <class Exec, class Needs, class Memory>
-LoadCopies start_load(Exec const& exec, LoadView<Needs, Memory> load, WorkspaceView<Memory>& workspace) {
+LoadCopies start_load(Exec const& exec, LoadView<Needs, Memory> const& load, WorkspaceView<Memory>& workspace) {
   if (load.data() == nullptr) return {nullptr, 0};
   Index const copies = exec.copies(), stride = copies > 1 ? copy_stride(load.size()) : 0;
   Index const size = copies > 1 ? copies * stride : load.size();
@@ -31,9 +31,9 @@ LoadCopies start_load(Exec const& exec, LoadView<Needs, Memory> load, WorkspaceV
   if constexpr (!clears_sums<Exec>) exec.fill(VectorView<std::int64_t, Memory>(sums, size), std::int64_t(0));
   return {sums, stride};
 }
+/// Their sum, where there are several.
 template <class Exec, class Needs, class Memory>
-void finish_load(Exec const& exec, LoadCopies copies, LoadView<Needs, Memory> load) {
-  if (copies.stride == 0) return;
+void finish_load(Exec const& exec, LoadCopies copies, LoadView<Needs, Memory> const& load) {
   exec.reduce_columns(MatrixView<std::int64_t const, Memory>(copies.data, exec.copies(), load.size(), copies.stride),
                       VectorView<std::int64_t, Memory>(load.data(), load.size()));
 }

@@ -74,10 +74,9 @@ template <class Exec> std::size_t rank_bytes(Exec const& exec, Index experts) {
   return 0;
 }
 
-/// Refuses ranks that do not fit, or that Exec could not count in order.
+/// Refuses ranks, where there are some, that do not fit, or that Exec could not count in order.
 template <class Exec, class Real, class Memory>
 void check_ranks(RoutingView<Real, Memory> const& routing, Index experts) {
-  if (!routing.has_ranks()) return;
   if constexpr (!takes_runs<Exec>)
     refuse<ShapeError>("ranks [T, K] of a routing", "an execution whose workers take consecutive rows, such as EigenExec",
                        "one that spreads them: leave ranks and loads empty, and plan_into counts for itself");
@@ -100,14 +99,13 @@ CountRanks<Memory> start_ranks(Exec const& exec, RoutingView<Real, Memory> const
   return ranks;
 }
 
-/// Ranks of the whole batch, and its loads, when the rows are routed.
+/// Ranks of the whole batch, and its loads, when the rows are routed and counted.
 template <class Exec, class Real, class Memory>
 void finish_ranks(Exec const& exec, CountRanks<Memory> const& ranks, RoutingView<Real, Memory> const& routing) {
-  if constexpr (takes_runs<Exec>)
-    if (ranks.counts != nullptr) {
-      sum_runs(ranks.counts, ranks.runs(), routing.loads);
-      if (ranks.runs() > 1) exec.for_each(ranks.runs() - 1, AddEarlier<Memory>{ranks});
-    }
+  if constexpr (takes_runs<Exec>) {
+    sum_runs(ranks.counts, ranks.runs(), routing.loads);
+    if (ranks.runs() > 1) exec.for_each(ranks.runs() - 1, AddEarlier<Memory>{ranks});
+  }
 }
 
 } // namespace detail

@@ -6,7 +6,7 @@
 #include "../core/routing.hpp"
 #include "../select/selection.hpp"
 #include "count_ranks.hpp"
-#include "route_tile.hpp"
+#include "route_part.hpp"
 #include "route_warp.hpp"
 #include "row_facts.hpp"
 #include "row_scratch.hpp"
@@ -93,6 +93,13 @@ template <class Selection, class Gate, class Needs, class Logit, class Memory> s
              requires(Selection const& s) { s.choose_tile(Tile{}, typename Tile::keys{}, Index{}, nullptr); })
   void tile(Tile, std::byte* memory, Index worker, Index first) const {
     RouteTile<Tile, RouteRow>(*this, memory, worker, first).route();
+  }
+
+  /// `count` rows, fewer than Tile::rows, with the same bits; false where operator() has to take them.
+  template <class Tile>
+    requires requires(RouteRow const& row, std::byte* memory) { row.tile(Tile{}, memory, Index{}, Index{}); }
+  bool part_of_tile(Tile tile, std::byte* memory, Index worker, Index first, Index count) const {
+    return route_part(tile, *this, memory, worker, first, count);
   }
 
   /// A row in a warp's registers, with the same bits (backend/warp_rows.hpp).

@@ -9,6 +9,11 @@ namespace moebal::select {
 /// distinct, so the ids are too, whatever the keys were; nothing is marked or rewritten. take(r, word) sees each.
 template <class Word, class Lanes, class Take>
 MOEBAL_FN void best_first(Lanes lanes, Word const* words, Index n, Index count, Take take) {
+  if constexpr (requires(Word* out) { lanes.largest(words, n, count, out); })
+    if (Word best[32]; lanes.largest(words, n, count, best)) {
+      for (Index r = 0; r < count; ++r) take(r, best[r]);
+      return;
+    }
   Word last = ~Word(0);
   for (Index r = 0; r < count; ++r) {
     Word const bound = last;
