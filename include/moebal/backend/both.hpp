@@ -51,6 +51,11 @@ template <class V> struct Ops<Both<V>> {
   template <class D> static auto shifted_fixed(Both<D> x) {
     return Both{O::shifted_fixed(x.low), O::shifted_fixed(x.high)};
   }
+  static auto nearest(Both<V> x)
+    requires requires { O::nearest(x.low); }
+  {
+    return Both{O::nearest(x.low), O::nearest(x.high)};
+  }
   template <class S> static auto unshifted(Both<S> sum, int n) {
     return Both{O::unshifted(sum.low, n), O::unshifted(sum.high, n)};
   }

@@ -125,6 +125,11 @@ template <int W> struct Ops<Pack<float, W>> {
     };
     return {shift(x.low), shift(x.high)};
   }
+  static Twin<std::int64_t, W> nearest(V x) // to_fixed of x / 2^32, for |x| < 2^63
+    requires requires { Registers<W>::nearest(x); }
+  {
+    return Registers<W>::nearest(x);
+  }
   static Twin<std::int64_t, W> unshifted(Twin<std::uint64_t, W> sum, int n) {
     auto const back = [shift = std::uint64_t(n) * fixed_shift](auto part) {
       using Int = Pack<std::int64_t, W / 2>;

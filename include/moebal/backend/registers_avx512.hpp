@@ -32,6 +32,12 @@ template <> struct Registers<16> {
     __builtin_memcpy(parts, &x.v, sizeof(parts));
     return {Wide(_mm512_maskz_cvtps_pd(__mmask8(-1), parts[0])), Wide(_mm512_maskz_cvtps_pd(__mmask8(-1), parts[1]))};
   }
+  static Twin<std::int64_t, 16> nearest(V x) {
+    using Wide = typename Pack<std::int64_t, 8>::native;
+    __m256 parts[2];
+    __builtin_memcpy(parts, &x.v, sizeof(parts));
+    return {Wide(_mm512_maskz_cvtps_epi64(__mmask8(-1), parts[0])), Wide(_mm512_maskz_cvtps_epi64(__mmask8(-1), parts[1]))};
+  }
   template <class T, class Part> static void load_head(T const* p, int count, Part& value) {
     if constexpr (sizeof(T) == 4)
       value = __builtin_bit_cast(Part, _mm512_maskz_loadu_epi32(__mmask16((1u << count) - 1), p));

@@ -180,6 +180,18 @@ struct Avx512 {
     _mm512_mask_storeu_epi64(counts, some, _mm512_add_epi64(_mm512_maskz_loadu_epi64(some, counts), added));
   }
 
+  /// sums[e] += the sum of values[e], for the first n of 8.
+  static void add_sums(Pack<std::int64_t, 8> const (&values)[8], Index n, std::int64_t* sums) {
+    I a[4], b[2];
+    for (int i = 0; i < 4; ++i) {
+      __m512i const x = __m512i(values[2 * i].v), y = __m512i(values[2 * i + 1].v);
+      a[i] = _mm512_add_epi64(_mm512_unpacklo_epi64(x, y), _mm512_unpackhi_epi64(x, y));
+    }
+    for (int i = 0; i < 2; ++i) b[i] = sum_halves(a[2 * i], a[2 * i + 1]);
+    __mmask8 const some = n >= 8 ? __mmask8(-1) : __mmask8((1u << n) - 1);
+    _mm512_mask_storeu_epi64(sums, some, _mm512_add_epi64(_mm512_maskz_loadu_epi64(some, sums), sum_halves(b[0], b[1])));
+  }
+
   /// a0 b0 a1 b1 ... to 32 elements.
   static void store_pairs(F a, F b, float* p) {
     __m512i const first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
@@ -203,6 +215,9 @@ struct Avx512 {
   }
 
 private:
+  static I sum_halves(I x, I y) {
+    return _mm512_add_epi64(_mm512_shuffle_i64x2(x, y, 0x88), _mm512_shuffle_i64x2(x, y, 0xdd));
+  }
   // t[i] has rows i and i + 8.
   static void transpose_halves(F (&t)[8], F* columns) {
     transpose_quarters(t);     // quarters: columns 0-3 of rows 0-3, 4-7 of 0-3, 0-3 of 8-11, 4-7 of 8-11

@@ -57,6 +57,20 @@ template <class M> struct TileFew {
     }
     return detail::halve(values.low + values.high, [](auto a, auto b) { return a + b; });
   }
+  /// sums[e] += the sum over all rows of the integers nearest to value(e), for n experts.
+  template <class Value>
+    requires requires(Pack<std::int64_t, 8> const (&values)[8]) { M::add_sums(values, 8, nullptr); }
+  static void add_nearest(Index n, Value value, std::int64_t* sums) {
+    for (Index first = 0; first < n; first += 8) {
+      Pack<std::int64_t, 8> of[8];
+      for (Index e = 0; e < 8; ++e)
+        if (first + e < n) {
+          auto const both = math::Ops<pack>::nearest(value(first + e));
+          of[e] = both.low + both.high;
+        }
+      M::add_sums(of, n - first, sums + first);
+    }
+  }
   /// counts[id] += 1 for n ids of each row in `live`, which are distinct and below experts <= 16.
   static void count(std::int32_t const (*ids)[W], Index n, unsigned live, Index experts, std::int64_t* counts) {
     for (Index first = 0; first < experts; first += 8) M::count_eight(ids, n, live, first, experts - first, counts + first);

@@ -65,6 +65,7 @@ template <int W, class At> inline Both<Pack<float, W>> number_at(Pack<float, W> 
 template <class M> struct TileRows {
   static constexpr int W = M::width;
   using Real = Pack<float, W>;
+  Real const* largest = nullptr; // of the logits of each row, where that is known: what max() would find
 
   template <class, class F> Real sum(Index n, F f) const {
     return fold<partial_sums / W>(
@@ -95,6 +96,7 @@ template <class M> struct TileRows {
         Add{});
   }
   template <class, class F> Real max(Index n, F f, Real least) const {
+    if (largest != nullptr) return *largest;
     return fold<1>(
         n, least, [f](auto e, auto so_far) { return math::larger(f(e), so_far); },
         [](auto a, auto b) { return math::larger(a, b); });

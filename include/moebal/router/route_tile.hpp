@@ -85,13 +85,14 @@ private:
     bool const reads_row = body_.gate.weights_read_row(top_k);
     float* const kept = body_.scratch.tile_keys(memory_);
     bool const keeps = !biased && reads_row && body_.partial != nullptr;
-    if (keeps)
-      opened = open(typename Tile::memory{kept, experts_});
-    else if (!biased && reads_row)
-      opened = open(gate::KeepNothing{});
-
     Pack chosen[top_k], weights[top_k];
     for (Index k = 0; k < top_k; ++k) chosen[k] = taken_keys.known ? Tile::load(taken[k]) : logits_at(ids[k]);
+    Pack const first = chosen[0];
+    Pack const* const largest = biased ? nullptr : &first; // experts rank by logit
+    if (keeps)
+      opened = open(typename Tile::memory{kept, experts_}, largest);
+    else if (!biased && reads_row)
+      opened = open(gate::KeepNothing{}, largest);
     body_.gate.weigh(typename Tile::row_lanes{}, opened, static_cast<Pack const*>(chosen), top_k, top_k, weights);
     Pack nothing = weights[0] * 0.0f; // a NaN where a weight is not finite
     for (Index k = 1; k < top_k; ++k) nothing = nothing + weights[k] * 0.0f;
@@ -102,7 +103,7 @@ private:
     route_rows(missed);
     rank_together(missed, ids);
     if (unsigned const live = every_row & ~missed; body_.partial != nullptr && live != 0)
-      collect(live, ids, kept, opened, keeps);
+      collect(live, ids, kept, opened, keeps, largest);
   }
 
   LogitRow<Logit> logit_row(Index r) const { return {body_.logits.row(first_ - body_.first_row + r)}; }
@@ -112,9 +113,9 @@ private:
     return decltype(std::declval<Gate const&>().template open<Pack>(typename Tile::row_lanes{}, LogitRow<Pack>{nullptr},
                                                                     Index{})){};
   }
-  template <class Keep> auto open(Keep keep) const {
+  template <class Keep> auto open(Keep keep, [[maybe_unused]] Pack const* largest = nullptr) const {
     if constexpr (opens_together) {
-      return body_.gate.template open<Pack>(typename Tile::open_lanes{}, logits_, experts_, keep);
+      return body_.gate.template open<Pack>(typename Tile::open_lanes{largest}, logits_, experts_, keep);
     } else {
       auto opened = open_none();
       if constexpr (!std::is_empty_v<Row>)
@@ -184,7 +185,7 @@ private:
 
   template <class Rows>
   void collect(unsigned live, std::int32_t const (*ids)[Tile::rows], float* kept, [[maybe_unused]] Rows const& opened,
-               [[maybe_unused]] bool is_kept) const {
+               [[maybe_unused]] bool is_kept, Pack const* largest) const {
     Index const sequences = body_.sequences;
     Index const sequence = sequences == 1 ? 0 : sequence_of(body_.options.segments.data(), sequences, first_);
     auto const each_row = [&](auto f) { // f(facts) for one row at a time
@@ -203,7 +204,7 @@ private:
       return;
     }
     TileFacts<Tile, Gate, Logits> facts(body_.gate, logits_, experts_, live, ids, top_k, kept,
-                                        body_.ranks.counts != nullptr && sequences == 1);
+                                        body_.ranks.counts != nullptr && sequences == 1, largest);
     if constexpr (std::same_as<Rows, typename TileFacts<Tile, Gate, Logits>::Row>)
       if (is_kept) facts.reuse(opened);
     Body::needs::add_tile(lanes_, facts, each_row, body_.sums_of(worker_, sequence));

@@ -20,9 +20,9 @@ public:
   static constexpr bool has_shares = requires { requires Balance::opens_tiles; };
 
   TileFacts(Gate const& gate, Logits logits, Index experts, unsigned live, std::int32_t const (*ids)[Tile::rows],
-            Index top_k, float* kept, bool counted)
+            Index top_k, float* kept, bool counted, Pack const* largest)
       : balance_(gate.balance()), logits_(logits), experts_(experts), live_(live), ids_(ids), top_k_(top_k),
-        kept_(kept), counted_(counted) {}
+        kept_(kept), counted_(counted), largest_(largest) {}
 
   Index experts() const { return experts_; }
   /// Whether all choices are counted already.
@@ -52,9 +52,11 @@ public:
     if (!opened_ && experts_ == 8) return add_columns(std::integral_constant<Index, 8>{}, one, sums);
     if (!opened_ && experts_ <= Tile::Few::most) return add_columns(experts_, one, sums);
     if (!opened_)
-      reuse(balance_.template open<Pack>(typename Tile::open_lanes{}, logits_, experts_,
+      reuse(balance_.template open<Pack>(typename Tile::open_lanes{largest_}, logits_, experts_,
                                          typename Tile::memory{kept_, experts_}));
     unsigned const odd = odd_rows(row_), plain = live_ & ~odd;
+    if constexpr (rounds_at_once)
+      if (plain == Tile::every_row) return add_nearest(lanes, one, sums);
     lanes.each(experts_, [&](auto e) {
       auto const share = [&](int r) {
         return balance_.share(Tile::row_of(row_, r), load(static_cast<float const*>(kept_ + r * experts_), e));
@@ -74,6 +76,27 @@ public:
   }
 
 private:
+  // Whether numbers are rounded to integers of 64 bits in one instruction.
+  static constexpr bool rounds_at_once = requires(Pack x) { math::Ops<Pack>::nearest(x); };
+
+  // The same for rows that are all live and plain. A power of two may be multiplied to the row's number as well as to its shares: below
+  // the normal numbers, where that is not the same, both are 0 in the end.
+  Row scaled(Row row, double one) const {
+    row.inverse_sum = row.inverse_sum * float(one);
+    return row;
+  }
+  void add_nearest(typename Tile::lanes lanes, double one, std::int64_t* sums) const {
+    Row const rows_of = scaled(row_, one);
+    lanes.each(experts_, [&](auto e) {
+      auto const fixed = [&](int r) {
+        auto const share = balance_.share(Tile::row_of(rows_of, r), load(static_cast<float const*>(kept_ + r * experts_), e));
+        return math::Ops<std::remove_cvref_t<decltype(share)>>::nearest(share);
+      };
+      auto total = fixed(0);
+      for (int r = 1; r < Tile::rows; ++r) total = total + fixed(r);
+      lanes.add(sums, e, total);
+    });
+  }
   // Live rows whose shares may be NaN or infinite.
   unsigned odd_rows(Row const& row) const {
     Pack const largest = balance_.share(row, math::splat<Pack>(1));
@@ -91,6 +114,11 @@ private:
     auto const row = balance_.template open<Pack>(
         typename Tile::row_lanes{}, [&z](Index e) { return z[e]; }, experts,
         [&kept](Index e, Pack u) { kept[e] = u; });
+    if constexpr (rounds_at_once)
+      if (live_ == Tile::every_row && odd_rows(row) == 0) {
+        Row const rows_of = scaled(row, one);
+        return Tile::Few::add_nearest(experts, [&](Index e) { return balance_.share(rows_of, kept[e]); }, sums);
+      }
     for (Index e = 0; e < experts; ++e)
       sums[e] += Tile::Few::sum_of(live_, math::to_fixed(balance_.share(row, kept[e]), one));
   }
@@ -103,6 +131,7 @@ private:
   Index top_k_;
   float* kept_; // [rows, E]
   bool counted_;
+  Pack const* largest_; // logit of each row, where that is known
   Row row_{};
   bool opened_ = false;
 };
