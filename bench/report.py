@@ -75,6 +75,18 @@ def builds(run, others):
     return lines
 
 
+def instructions():
+    stored = pathlib.Path(__file__).parent / "results" / "instructions_avx2.json"
+    if not stored.exists():
+        return []
+    data = json.loads(stored.read_text())
+    counts = data["instructions_a_token"]
+    pieces = list(dict.fromkeys(name.split("/")[0] for name in counts))
+    return table(f"Instructions a token, counted by callgrind on {data['date']}: {data['compiler']}, {data['flags']}, T = {data['tokens']}",
+                 ["shape"] + [f"`{piece}`" for piece in pieces],
+                 [(name, *(counts.get(f"{piece}/{shape}") for piece in pieces)) for shape, name in SHAPES.items()])
+
+
 def markdown(run, others):
     c, sizes = run.context, run.tokens()
     per_shape = lambda f: [(name, *f(shape)) for shape, name in SHAPES.items()]
@@ -113,9 +125,11 @@ def markdown(run, others):
     lines += table("Odd numbers of experts (softmax, K = 8): a logit, times as long as", ["E", "the multiple of 64 below", "above"],
                    [(f"{e}", run.times_floor("route:per_logit", f"e{e}", 4096, f"e{e // 64 * 64}"),
                      run.times_floor("route:per_logit", f"e{e}", 4096, f"e{-(-e // 64) * 64}")) for e in (60, 72, 160, 288)])
-    lines += table("Two threads: x one", ["shape"] + [f"T = {t}" for t in big],
-                   [("busy loops before and after", *(x("busy_loops:2threads", w, 1, "one_thread") for w in ("before", "after")))]
-                   + per_shape(lambda s: tuple(x("route:2threads", s, t, "one_thread") for t in big)))
+    lines += table("Two threads: x one. Warm: call after call; cold: the second thread sleeps before each call",
+                   ["shape"] + [f"T = {t}, {what}" for t in big for what in ("warm", "cold")],
+                   [(f"busy loops {w}", *(x("busy_loops:2threads", w, 1, "one_thread") for _ in big for _ in (0, 1)))
+                    for w in ("before", "after")]
+                   + per_shape(lambda s: tuple(x(op, s, t, "one_thread") for t in big for op in ("route:2threads", "route:2threads_cold"))))
     lines += table("Once a step, or less: µs", ["", "ours", "x by hand", "x libtorch"],
                    [(what, hand.ours / 1e3, hand.ratio, x(op, s, n, "torch"))
                     for what, op, s, n, peer in [*((f"a step of the balancer, {name}", "balance_step", s, 4096, "handwritten")
@@ -126,7 +140,7 @@ def markdown(run, others):
                                                                                            "nodes first", "x counting sort"],
                    per_shape(lambda s: (*against("dispatch_plan", s, "counting_sort"),
                                         *against("dispatch_plan_two_level", s, "counting_sort"))))
-    lines += builds(run, others)
+    lines += builds(run, others) + instructions()
     for name, caption in PLOTS.items():
         lines += [f"![{caption}](performance_{name}.svg)", ""]
     return "\n".join(lines)
