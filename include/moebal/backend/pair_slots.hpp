@@ -23,12 +23,14 @@ inline Index place_eights(Index const* first, Index experts, Index most, Index* 
   __m256i const bound = _mm256_set1_epi32(int(experts));
   __m512i const end = _mm512_set1_epi64(first[experts]), limit = _mm512_set1_epi64(most);
   __m512i const none = _mm512_set1_epi64(no_slot);
+  unsigned every = 0xff;
+  asm("" : "+r"(every)); // where g++ knows that it is all, a gather waits for what its register held an iteration before
   Index i = 0;
   for (; i + 8 <= n; i += 8) {
     __m256i const id = _mm256_min_epu32(_mm256_loadu_si256(reinterpret_cast<__m256i const*>(ids + i)), bound);
     __m512i const rank =
         _mm512_maskz_cvtepu32_epi64(0xff, _mm256_loadu_si256(reinterpret_cast<__m256i const*>(ranks + i)));
-    __m512i const slot = _mm512_add_epi64(_mm512_mask_i32gather_epi64(none, 0xff, id, first, 8), rank);
+    __m512i const slot = _mm512_add_epi64(_mm512_mask_i32gather_epi64(none, __mmask8(every), id, first, 8), rank);
     unsigned placed = _mm512_mask_cmplt_epi64_mask(_mm512_cmplt_epi64_mask(rank, limit), slot, end);
     asm("" : "+r"(placed)); // as in Avx512::bits
     _mm512_storeu_si512(slots + i, _mm512_mask_mov_epi64(none, __mmask8(placed), slot));
