@@ -17,8 +17,11 @@ inline constexpr int cuda_threads = 32 * cuda_warps;
 /// Blocks that a multiprocessor must have room for, in registers: said, because ptxas would rather spill a little than lose a
 /// step of occupancy, and because it does not know which rows wait for memory.
 template <class Body> constexpr int cuda_blocks(int words) {
-  bool const scores = requires { requires Body::selection_needs_scores; }; // beside the keys
-  return words == 0 || words > 8 ? 2 : words == 8 && scores ? 3 : 4;
+  bool more = requires { requires Body::selection_needs_scores; }; // scores beside the keys
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
+  more = true; // the same code takes more registers there
+#endif
+  return words == 0 || words > 8 ? 2 : words == 8 && more ? 3 : 4;
 }
 inline constexpr int cuda_scan_threads = 1024;
 

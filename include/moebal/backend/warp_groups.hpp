@@ -42,10 +42,10 @@ public:
     kept_ = Warp::ballot(word >= least);
   }
 
-  /// Whether expert e is in a group that is kept.
+  /// Whether expert e is in a group that is kept; anything for what is no expert.
   MOEBAL_FN bool keeps(Index e) const {
     int const group = int(std::uint64_t(std::uint32_t(e)) * reciprocal_ >> 32);
-    return (kept_ >> (group << team_bits_) & 1) != 0;
+    return (kept_ >> (group << team_bits_ & (warp_size - 1)) & 1) != 0;
   }
 
 private:
