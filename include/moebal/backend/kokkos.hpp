@@ -106,6 +106,15 @@ template <class Work> std::string const& kokkos_region(char const* otherwise) {
   return name;
 }
 
+/// Newer releases take a name, and make one at each call where none is given.
+template <class Space> void kokkos_fence(Space const& space) {
+  static std::string const name("moebal::KokkosExec::fence");
+  if constexpr (requires { space.fence(name); })
+    space.fence(name);
+  else
+    space.fence();
+}
+
 } // namespace detail
 
 /// A Kokkos execution space, with its instance (stream). On a device nothing waits for anything: the work is ordered on
@@ -170,7 +179,7 @@ public:
     over("moebal::fill", v.size(), detail::FillElement<T, memory>{v, value});
   }
   /// Waits for all work submitted before.
-  void fence() const { space_.fence(); }
+  void fence() const { detail::kokkos_fence(space_); }
 
 private:
   using Range = Kokkos::RangePolicy<Space, Kokkos::IndexType<Index>>;
@@ -188,7 +197,7 @@ private:
   }
   // A host's caller may read the results at once (some host spaces of Kokkos are asynchronous).
   void settle() const {
-    if constexpr (host) space_.fence();
+    if constexpr (host) fence();
   }
 
   Space space_{};
