@@ -147,5 +147,6 @@ private:
   Machine machine_ = best_machine();
 };
 static_assert(execution<EigenExec>);
+static_assert(std::is_nothrow_move_constructible_v<EigenExec>); // else a vector of what holds one copies it
 
 } // namespace moebal

@@ -172,10 +172,11 @@ class CrewHandle {
 public:
   CrewHandle() = default;
   explicit CrewHandle(Eigen::ThreadPoolInterface* pool) : crew_(pool != nullptr ? new Crew(pool) : nullptr) {}
-  CrewHandle(CrewHandle const& other) : crew_(other.crew_) {
+  CrewHandle(CrewHandle const& other) noexcept : crew_(other.crew_) {
     if (crew_ != nullptr) crew_->hold();
   }
-  CrewHandle& operator=(CrewHandle other) {
+  CrewHandle(CrewHandle&& other) noexcept : crew_(std::exchange(other.crew_, nullptr)) {}
+  CrewHandle& operator=(CrewHandle other) noexcept {
     std::swap(crew_, other.crew_);
     return *this;
   }
