@@ -51,12 +51,13 @@ template <class Space, class T> struct Array {
   }
 };
 
-template <class Space, class Logit, class Router>
+template <class Exec, class Logit, class Router>
 std::vector<std::uint64_t> layer(Router router, Index T, Index E, Index S) {
   using Real = compute_t<Logit>;
-  using M = typename KokkosExec<Space>::memory;
+  using M = typename Exec::memory;
   constexpr Index K = Router::top_k, D = 24;
-  KokkosExec<Space> const exec{Space{}};
+  Exec const exec;
+  using Space = std::remove_cvref_t<decltype(exec.space())>;
   Array<Space, Logit> const logits(moebal_test::logits_of<Logit>(Kind::Specials, T, E));
   Array<Space, float> const bias(moebal_test::bias_of(E, 0.1f));
   Array<Space, std::uint8_t> const padding(moebal_test::padding_of(T));
@@ -92,9 +93,10 @@ std::vector<std::uint64_t> layer(Router router, Index T, Index E, Index S) {
   return bits;
 }
 
-template <class Logit, class Router> bool agrees(Router router, Index T, Index E, Index S = 3) {
-  bool const same = layer<Kokkos::DefaultExecutionSpace, Logit>(router, T, E, S) ==
-                    layer<Kokkos::DefaultHostExecutionSpace, Logit>(router, T, E, S);
+template <class Logit, KokkosRows rows = KokkosRows::Fastest, class Router>
+bool agrees(Router router, Index T, Index E, Index S = 3) {
+  bool const same = layer<KokkosExec<Kokkos::DefaultExecutionSpace, rows>, Logit>(router, T, E, S) ==
+                    layer<KokkosExec<Kokkos::DefaultHostExecutionSpace>, Logit>(router, T, E, S);
   std::printf("T = %lld, E = %lld, S = %lld: %s\n", static_cast<long long>(T), static_cast<long long>(E),
               static_cast<long long>(S), same ? "same bits" : "OTHER BITS");
   return same;
@@ -117,5 +119,6 @@ int main(int argc, char** argv) {
   same = agrees<BFloat16>(sigmoid, 4097, 256, 1) && same;
   same = agrees<float>(Router{GroupLimitedTopK<8>{.groups = 8, .kept = 4}, Sigmoid{.scale = 2.5f}}, 101, 160) && same;
   same = agrees<float>(Router{TopK<2>{}, Softmax{}}, 101, 60) && same;
+  same = agrees<float, KokkosRows::VectorLanes>(sigmoid, 101, 160) && same;
   return same ? 0 : 1;
 }
