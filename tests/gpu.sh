@@ -122,8 +122,14 @@ programs=()
 for source in $(grep -l '77 without a GPU' "$moebal"/tests/cuda/*.cu) "$moebal/tests/cuda/route_anywhere.cu"; do
   name=$(basename "$source" .cu)
   [[ $name != kokkos ]] || continue
+  flags=()
+  if [[ $name == nccl* ]]; then
+    flags=(-lnccl)
+    echo '#include <nccl.h>' >"$work/header.cu"
+    nvcc -E "$work/header.cu" >/dev/null 2>&1 || { record "thrust.$name" 77 0 "nvcc finds no nccl.h"; continue; }
+  fi
   programs+=("thrust.$name")
-  build "thrust.$name" "$source" &
+  build "thrust.$name" "$source" "${flags[@]}" &
 done
 build bench "$moebal/bench/gpu.cu" &
 if [[ -n $kokkos ]]; then

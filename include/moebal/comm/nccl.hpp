@@ -57,7 +57,7 @@ public:
     friend class Nccl;
     Request(std::shared_ptr<detail::NcclHandle> handle, std::string_view verb)
         : handle_(std::move(handle)), verb_(verb) {
-      detail::require_cuda(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "NCCL: cudaEventCreate");
+      detail::require_cuda_of_comm(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "NCCL: cudaEventCreate");
     }
     std::shared_ptr<detail::NcclHandle> handle_;
     cudaEvent_t event_ = nullptr;
@@ -161,7 +161,7 @@ private:
     Request request(handle_, verb);
     cudaStream_t const stream = handle_->options().stream;
     f(handle_->comm(), stream);
-    detail::require_cuda(cudaEventRecord(request.event_, stream), "NCCL: cudaEventRecord");
+    detail::require_cuda_of_comm(cudaEventRecord(request.event_, stream), "NCCL: cudaEventRecord");
     return request;
   }
 

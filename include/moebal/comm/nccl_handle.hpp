@@ -40,7 +40,7 @@ namespace detail {
   if (!words.empty()) text.append(": ").append(words);
   throw CommError(text);
 }
-inline void require_cuda(cudaError_t code, std::string_view what) {
+inline void require_cuda_of_comm(cudaError_t code, std::string_view what) {
   if (code != cudaSuccess) fail_nccl(what, cudaGetErrorString(code));
 }
 /// NCCL's last words, of a communicator or of the library.
@@ -54,7 +54,7 @@ inline std::string nccl_version_text(int code) {
 /// There is a device, and a library that knows all that its header names.
 inline void require_nccl() {
   int devices = 0;
-  require_cuda(cudaGetDeviceCount(&devices), "NCCL: looking for a CUDA device");
+  require_cuda_of_comm(cudaGetDeviceCount(&devices), "NCCL: looking for a CUDA device");
   if (devices == 0) fail_nccl("NCCL: looking for a CUDA device", "this machine has none");
   int version = 0;
   ncclResult_t const asked = ncclGetVersion(&version);
@@ -144,8 +144,8 @@ private:
     return config;
   }
   void finish() {
-    require_cuda(cudaMalloc(reinterpret_cast<void**>(&scratch_), sizeof(std::int64_t)), "NCCL: cudaMalloc of 8 bytes");
-    require_cuda(cudaMemset(scratch_, 0, sizeof(std::int64_t)), "NCCL: cudaMemset of 8 bytes");
+    require_cuda_of_comm(cudaMalloc(reinterpret_cast<void**>(&scratch_), sizeof(std::int64_t)), "NCCL: cudaMalloc of 8 bytes");
+    require_cuda_of_comm(cudaMemset(scratch_, 0, sizeof(std::int64_t)), "NCCL: cudaMemset of 8 bytes");
     made_ = true;
   }
   ncclResult_t state() const {

@@ -29,7 +29,7 @@ class NcclStaged {
     explicit Slot(std::size_t size) : bytes(size) {
       void* memory = nullptr;
       if (size > 0)
-        detail::require_cuda(cudaHostAlloc(&memory, size, cudaHostAllocDefault),
+        detail::require_cuda_of_comm(cudaHostAlloc(&memory, size, cudaHostAllocDefault),
                              "NCCL: cudaHostAlloc of " + std::to_string(size) + " bytes");
       data = static_cast<std::byte*>(memory);
     }
