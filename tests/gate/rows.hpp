@@ -36,9 +36,10 @@ reference::Row weights_gradient(Gate const& gate, reference::Row const& z, refer
   std::vector<Real> const row(z.begin(), z.end()), d_w(d_weights.begin(), d_weights.end());
   std::vector<ExpertId> const experts(ids.begin(), ids.end());
   std::vector<Real> scratch(3 * ids.size(), Real(1e30)), d(z.size(), Real(1e30));
-  moebal::gate::pull_row(SerialLanes{}, moebal::gate::rows_of(gate), moebal::LogitRow<Real>{row.data()},
-                         Index(z.size()), static_cast<Real const*>(nullptr), experts.data(), Index(ids.size()),
-                         Index(ids.size()), static_cast<Real const*>(d_w.data()), scratch.data(), d.data());
+  Index const top_k = Index(ids.size());
+  moebal::gate::pull_row(SerialLanes{}, moebal::gate::rows_of(gate), moebal::LogitRow<Real>{row.data()}, Index(z.size()),
+                         static_cast<Real const*>(nullptr),
+                         moebal::gate::Choices<Real>{experts.data(), top_k, top_k, d_w.data(), scratch.data()}, d.data());
   return reference::Row(d.begin(), d.end());
 }
 
