@@ -126,7 +126,7 @@ for source in $(grep -l '77 without a GPU' "$moebal"/tests/cuda/*.cu) "$moebal/t
   if [[ $name == nccl* ]]; then
     flags=(-lnccl)
     echo '#include <nccl.h>' >"$work/header.cu"
-    nvcc -E "$work/header.cu" >/dev/null 2>&1 || { record "thrust.$name" 77 0 "nvcc finds no nccl.h"; continue; }
+    nvcc -E "$work/header.cu" -o "$work/header.i" >/dev/null 2>&1 || { record "thrust.$name" 77 0 "nvcc finds no nccl.h"; continue; }
   fi
   programs+=("thrust.$name")
   build "thrust.$name" "$source" "${flags[@]}" &

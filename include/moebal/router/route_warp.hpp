@@ -3,6 +3,7 @@
 
 // Routing rows in a warp's registers, with the bits of the row form: the logits are read once.
 
+#include "../core/routing.hpp"
 #include "warp_facts.hpp"
 
 namespace moebal::detail {
