@@ -3,38 +3,12 @@
 #include "support/test.hpp"
 
 #include "plan/reference.hpp"
+#include "support/allocations.hpp"
 #include "support/serial_exec.hpp"
 
 #include <moebal/plan/combine.hpp>
 #include <moebal/plan/kept_weights.hpp>
 #include <moebal/plan/make_plan.hpp>
-
-#include <atomic>
-#include <cstdlib>
-#include <new>
-
-namespace {
-std::atomic<long> allocations{0};
-void* counted(std::size_t bytes, std::size_t alignment) {
-  ++allocations;
-  void* const p = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment + alignment);
-  if (!p) throw std::bad_alloc();
-  return p;
-}
-} // namespace
-
-void* operator new(std::size_t n) { return counted(n, alignof(std::max_align_t)); }
-void* operator new[](std::size_t n) { return counted(n, alignof(std::max_align_t)); }
-void* operator new(std::size_t n, std::align_val_t a) { return counted(n, std::size_t(a)); }
-void* operator new[](std::size_t n, std::align_val_t a) { return counted(n, std::size_t(a)); }
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete[](void* p) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
-void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::align_val_t) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
 
 namespace mb = moebal;
 using mb::Index;
@@ -43,9 +17,9 @@ using moebal_test::SerialExec;
 BOOST_AUTO_TEST_SUITE(plan_allocation)
 
 BOOST_AUTO_TEST_CASE(the_counter_counts) {
-  long const before = allocations;
+  std::int64_t const before = moebal_test::allocations();
   mb::Plan const plan(4, 2, 3, 8);
-  BOOST_TEST(allocations > before);
+  BOOST_TEST(moebal_test::allocations() > before);
 }
 
 template <class Drop> void check(Drop drop) {
@@ -67,7 +41,7 @@ template <class Drop> void check(Drop drop) {
   mb::WorkspaceView<> const scratch = workspace;
   mb::VectorView<mb::ExpertId> const block_view = blocks;
 
-  long const before = allocations;
+  std::int64_t const before = moebal_test::allocations();
   mb::plan_into(exec, policy, E, ids, weights, tight, scratch);
   mb::align_into(exec, alignment, tight, padded, block_view);
   mb::kept_weights_into(exec, {.after_drop = mb::AfterDrop::Renormalise}, padded, weights, kv);
@@ -75,7 +49,7 @@ template <class Drop> void check(Drop drop) {
   mb::combine_into(exec, padded, yv, kv, xv);
   mb::combine_backward_into(exec, padded, yv, kv, xv, dv, kv);
   mb::scatter_into(exec, mb::Scatter::Sum, padded, dv, xv);
-  long const after = allocations;
+  std::int64_t const after = moebal_test::allocations();
   BOOST_TEST(after == before);
 }
 
