@@ -72,10 +72,10 @@ esac
 sed -i '1i #!/usr/bin/env bash' "$2"
 @found_chmod@ +x "$2"
 ]=] nvcc @ONLY)
-set(executable FILE_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE)
+set(executable OWNER_READ OWNER_WRITE OWNER_EXECUTE)
 function(pretend name text)
-  file(WRITE ${scratch}/${name} "${text}")
-  file(COPY ${scratch}/${name} DESTINATION ${scratch}/tools ${executable})
+  file(WRITE ${scratch}/tools/${name} "${text}")
+  file(CHMOD ${scratch}/tools/${name} PERMISSIONS ${executable})
 endfunction()
 pretend(nvidia-smi "#!/usr/bin/env bash\necho 'NVIDIA Pretended, 580.1, 9.0'\n")
 pretend(compute-sanitizer "#!/usr/bin/env bash\nexec \"\${@: -1}\" >/dev/null\n")
