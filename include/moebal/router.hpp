@@ -10,7 +10,6 @@
 #include "router/route_row.hpp"
 #include "router/route_tokens.hpp"
 #include "router/score_row.hpp"
-#include "stats/counts.hpp"
 #include "stats/load.hpp"
 
 #include <algorithm>
@@ -226,11 +225,8 @@ private:
     exec.for_rows(x.rows(), row_bytes, workspace,
                   body_of(Row{row_selection_of(), gate::rows_of(gate_), scratch<Real>(exec, x.cols()), x, options, routing, sums.data,
                               sums.stride, sequences, 0, ranks}));
-    if (ranks.counts != nullptr) detail::finish_ranks(exec, ranks, routing);
     if (sums.stride != 0) detail::finish_load(exec, sums, load);
-    if constexpr (takes_runs<Exec> && Needs::template has<stats::Counts>)
-      if (sums.data != nullptr && ranks.counts != nullptr && sequences == 1) // tiles have not counted again
-        exec.copy(VectorView<Index const>(routing.loads), load.template get<stats::Counts>());
+    if (ranks.counts != nullptr) detail::finish_ranks(exec, ranks, routing, load);
   }
 
   // Everything that can be refused, before any work. Returns the number of sequences.

@@ -4,6 +4,7 @@
 // What every host backend is held to: the primitives by hand, and a whole layer (routing, statistics, gradients, plan,
 // alignment, gather, combine) with the same bits as EigenExec.
 
+#include "support/bits.hpp"
 #include "support/inputs.hpp"
 #include "support/test.hpp"
 
@@ -37,17 +38,8 @@ using All = stats::List<stats::Counts, stats::FirstChoiceCounts, stats::Unbiased
 class Record {
 public:
   template <class T> void add(std::string name, T const* p, Index n) {
-    std::vector<std::uint64_t> bits;
-    bits.reserve(std::size_t(n));
-    for (Index i = 0; i < n; ++i) {
-      std::uint64_t b = 0;
-      __builtin_memcpy(&b, p + i, sizeof(T));
-      if constexpr (std::is_floating_point_v<T>)
-        if (math::is_nan(p[i])) b = ~std::uint64_t(0);
-      bits.push_back(b);
-    }
     names_.push_back(std::move(name));
-    parts_.push_back(std::move(bits));
+    parts_.push_back(moebal_test::bits_of(p, n));
   }
   template <class R> void add(std::string name, R const& range) {
     add(std::move(name), range.data(), Index(range.size()));

@@ -13,10 +13,10 @@
 #include <moebal/stats/log_sum_exp_squares.hpp>
 #include <moebal/stats/score_sums.hpp>
 
+#include "support/bits.hpp"
 #include "support/inputs.hpp"
 
 #include <cstdio>
-#include <cstring>
 
 namespace cuda_kokkos {
 
@@ -42,12 +42,8 @@ template <class Space, class T> struct Array {
   void add_to(std::vector<std::uint64_t>& bits) const {
     auto const host = Kokkos::create_mirror_view(values);
     Kokkos::deep_copy(host, values);
-    for (std::size_t i = 0; i < host.extent(0); ++i) {
-      std::uint64_t b = 0;
-      T const value = host(i);
-      std::memcpy(&b, &value, sizeof(T));
-      bits.push_back(value == value ? b : ~std::uint64_t(0));
-    }
+    std::vector<std::uint64_t> const mine = moebal_test::bits_of(host.data(), Index(host.extent(0)));
+    bits.insert(bits.end(), mine.begin(), mine.end());
   }
 };
 

@@ -2,6 +2,7 @@
 // The row code of CUDA devices, run by an emulated warp: the bits of plain loops, in registers and in the row form.
 #include "support/test.hpp"
 
+#include "support/bits.hpp"
 #include "support/host_warp.hpp"
 #include "support/inputs.hpp"
 
@@ -31,18 +32,6 @@ static_assert(detail::warp_item<detail::SumChunks, HostWarp>);
 
 using All = stats::List<stats::Counts, stats::FirstChoiceCounts, stats::UnbiasedCounts, stats::ScoreSums,
                         stats::LogSumExpSquares>;
-
-template <class T> std::vector<std::uint64_t> bits_of(T const* p, Index n) {
-  std::vector<std::uint64_t> bits;
-  for (Index i = 0; i < n; ++i) {
-    std::uint64_t b = 0;
-    __builtin_memcpy(&b, p + i, sizeof(T));
-    if constexpr (std::is_floating_point_v<T>)
-      if (math::is_nan(p[i])) b = ~std::uint64_t(0);
-    bits.push_back(b);
-  }
-  return bits;
-}
 
 struct Batch {
   Kind kind = Kind::Specials;

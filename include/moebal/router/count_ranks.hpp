@@ -5,6 +5,8 @@
 
 #include "../core/execution.hpp"
 #include "../core/routing.hpp"
+#include "../stats/counts.hpp"
+#include "../stats/load.hpp"
 
 namespace moebal {
 
@@ -99,12 +101,17 @@ CountRanks<Memory> start_ranks(Exec const& exec, RoutingView<Real, Memory> const
   return ranks;
 }
 
-/// Ranks of the whole batch, and its loads, when the rows are routed and counted.
-template <class Exec, class Real, class Memory>
-void finish_ranks(Exec const& exec, CountRanks<Memory> const& ranks, RoutingView<Real, Memory> const& routing) {
+/// Ranks of the whole batch, and its loads, when the rows are routed and counted. The loads are the counts of one sequence, which
+/// tiles have not counted again.
+template <class Exec, class Real, class Memory, class Needs>
+void finish_ranks(Exec const& exec, CountRanks<Memory> const& ranks, RoutingView<Real, Memory> const& routing,
+                  LoadView<Needs, Memory> const& load) {
   if constexpr (takes_runs<Exec>) {
     sum_runs(ranks.counts, ranks.runs(), routing.loads);
     if (ranks.runs() > 1) exec.for_each(ranks.runs() - 1, AddEarlier<Memory>{ranks});
+    if constexpr (Needs::template has<stats::Counts>)
+      if (load.data() != nullptr && load.sequences() == 1)
+        exec.copy(VectorView<Index const>(routing.loads), load.template get<stats::Counts>());
   }
 }
 
