@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // At most 16 experts, and crowded groups: rows together against one row at a time, to the bit.
-#define BOOST_TEST_MODULE few_experts
-#include <moebal/moebal.hpp>
+#include "support/test.hpp"
 
-#include <boost/test/unit_test.hpp>
+#include <moebal/moebal.hpp>
 
 #include <limits>
 #include <random>
